@@ -1,0 +1,132 @@
+"""What a backend is: a name, a measured table, the recipe it likes, and the vendor's own compiler behind two calls."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from graphopt.support.table import Table
+
+
+@dataclass(frozen=True)
+class NodeIssue:
+    """One complaint of a vendor's compiler, mapped to a node of the model where the vendor says which.
+
+    Attributes:
+        node: name of the ONNX node, "" where the vendor names none.
+        op_type: its operator, "" where unknown.
+        reason: the vendor's words, on one line.
+    """
+
+    node: str
+    op_type: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class CompileResult:
+    """What the vendor's compiler made of a model.
+
+    Attributes:
+        status: "ok" only when the artifact is finished and on disk.
+        toolchain: distribution and version, as in "ai-edge-litert 2.3.0".
+        artifact: the file that was written, None unless ok.
+        bytes: its size.
+        seconds: wall time of the compilation.
+        issues: complaints, mapped to nodes where possible; also fallbacks.
+        detail: what else the backend knows (JSON-able), as targets, partitions or a crash signal.
+    """
+
+    status: Literal["ok", "failed"]
+    toolchain: str
+    artifact: Path | None = None
+    bytes: int = 0
+    seconds: float = 0.0
+    issues: tuple[NodeIssue, ...] = ()
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExecutionResult:
+    """What the vendor's runtime answered.
+
+    Attributes:
+        status: "ok", "unavailable" (the runtime needs hardware that is not here) or "failed".
+        samples: one mapping a sample, from the ONNX output name to its array; empty unless ok.
+        reason: why not, on one line.
+        runtime: where it ran, as "LiteRT CPU" or "HTP emulation, soc_model 57".
+    """
+
+    status: Literal["ok", "unavailable", "failed"]
+    samples: tuple[Mapping[str, np.ndarray], ...] = ()
+    reason: str = ""
+    runtime: str = ""
+
+
+class Backend(abc.ABC):
+    """A place to deploy to. Register a subclass under the entry-point group `graphopt.backends`.
+
+    A backend is created without arguments and must be cheap to create: import the vendor's packages only inside
+    `compile` and `execute`, and there only in a child process (`graphopt.support.child.call`), so that a crash or a
+    hang of the vendor's library is a result and not the end of the run.
+    """
+
+    name: ClassVar[str]
+    """The word after -b."""
+    title: ClassVar[str]
+    """The vendor's own name for it, for people."""
+    suffix: ClassVar[str]
+    """Suffix of the artifact, with the dot."""
+    extra: ClassVar[str]
+    """The extra of `pip install 'graphopt[…]'` that brings the vendor's packages."""
+    targets: ClassVar[Sequence[str]] = ()
+    """What `--target` takes; empty where there is nothing to choose."""
+    tolerance_db: ClassVar[float] = 60.0
+    """SQNR in dB above which the vendor's runtime counts as agreeing with the original on float models."""
+
+    @abc.abstractmethod
+    def table(self) -> Table:
+        """The support table, measured from the toolchain it names."""
+
+    @abc.abstractmethod
+    def recipe(self) -> str:
+        """The TOML recipe that this backend's models go through by default."""
+
+    @abc.abstractmethod
+    def toolchain(self) -> str | None:
+        """Distribution and version of the installed vendor package, or None where it is not installed."""
+
+    @abc.abstractmethod
+    def compile(
+        self, model: Path, artifact: Path, *, targets: Sequence[str] = (), timeout: float = 600.0
+    ) -> CompileResult:
+        """Compile the ONNX file `model` with the vendor's compiler and write `artifact`, whole or not at all.
+
+        Args:
+            model: an ONNX file with its external data beside it.
+            artifact: where to write.
+            targets: chips to compile for, out of `self.targets`; empty means the backend's default.
+            timeout: seconds of wall time that the vendor's compiler may take.
+
+        Raises:
+            MissingExtraError: the vendor's package is not installed.
+        """
+
+    @abc.abstractmethod
+    def execute(
+        self, compiled: CompileResult, model: Path, samples: Sequence[Mapping[str, np.ndarray]], *, timeout: float = 600.0
+    ) -> ExecutionResult:
+        """Run what `compile` made in the vendor's runtime, on inputs by their ONNX names.
+
+        Args:
+            compiled: the result of `compile`, with status "ok".
+            model: the ONNX file that it was compiled from (some runtimes start from it).
+            samples: inputs, one mapping a sample.
+            timeout: seconds of wall time in all.
+        """
