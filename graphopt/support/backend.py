@@ -89,6 +89,8 @@ class Backend(abc.ABC):
     """What `--target` takes; empty where there is nothing to choose."""
     tolerance_db: ClassVar[float] = 60.0
     """SQNR in dB above which the vendor's runtime counts as agreeing with the original on float models."""
+    prober: ClassVar[str] = ""
+    """ "module:function" that gives the vendor's verdict on one probe; see `graphopt.support.probe`."""
 
     @abc.abstractmethod
     def table(self) -> Table:
@@ -120,7 +122,12 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def execute(
-        self, compiled: CompileResult, model: Path, samples: Sequence[Mapping[str, np.ndarray]], *, timeout: float = 600.0
+        self,
+        compiled: CompileResult,
+        model: Path,
+        samples: Sequence[Mapping[str, np.ndarray]],
+        *,
+        timeout: float = 600.0,
     ) -> ExecutionResult:
         """Run what `compile` made in the vendor's runtime, on inputs by their ONNX names.
 
