@@ -144,22 +144,6 @@ def _bytes(value: ir.Value) -> float:
     return count * value.dtype.itemsize
 
 
-def _freed(node: ir.Node) -> float:
-    """Bytes of constants that nothing else reads once this node and what only it needs are gone."""
-    freed, waiting, gone = 0.0, [node], {node}
-    while waiting and len(gone) < _PER_SESSION:
-        for value in waiting.pop().inputs:
-            if value is None or value.is_graph_output() or not all(user in gone for user in value.consumers()):
-                continue
-            tensor, producer = constant(value), value.producer()
-            if tensor is not None:
-                freed += tensor.nbytes
-            elif producer is not None and producer not in gone:
-                gone.add(producer)
-                waiting.append(producer)
-    return freed
-
-
 def evaluate(wanted: Sequence[ir.Value], opset_imports: Mapping[str, int]) -> Folded:
     """Compute values that depend on constants alone.
 

@@ -58,22 +58,19 @@ def _graph(graph: ir.Graph, outer: set[ir.Value], names: set[str], file: str | P
         made.add(value)
 
     inputs = set(graph.inputs)
-    for value in graph.inputs:
+    for value in (*graph.inputs, *(v for v in graph.initializers.values() if v not in inputs)):
         make(value, None)
-    for value in graph.initializers.values():
-        if value not in inputs:
-            make(value, None)
     # A body sees what is made around it, so one set each serves all depths: what a body adds is taken out again.
     visible = outer
     visible |= made
     added = set(made)
     for node in graph:
-        for value in node.inputs:
-            if value is None or value in visible:
+        for read in node.inputs:
+            if read is None or read in visible:
                 continue
-            if value.producer() is None:
-                raise ModelError(f"reads {value.name!r}, which nothing makes", file=file, node=describe(node))
-            raise _Unordered(node, value)
+            if read.producer() is None:
+                raise ModelError(f"reads {read.name!r}, which nothing makes", file=file, node=describe(node))
+            raise _Unordered(node, read)
         for attribute in node.attributes.values():
             if attribute.is_ref():
                 continue

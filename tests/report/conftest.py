@@ -1,0 +1,110 @@
+"""A small run with something of everything."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from graphopt.report.model import (
+    Compile,
+    Execution,
+    FileFacts,
+    Finding,
+    OutputError,
+    PassRecord,
+    Report,
+    Support,
+    SupportChange,
+    Verification,
+)
+
+
+def record(name: str, before: int, after: int, outcome: str = "applied", detail: str = "") -> PassRecord:
+    return PassRecord(
+        name=name,
+        source="graphopt 0.1.0",
+        fidelity="rounding" if name.startswith("fuse") else "exact",
+        rewrites=abs(before - after),
+        nodes_before=before,
+        nodes_after=after,
+        seconds=0.08,
+        outcome=outcome,  # type: ignore[arg-type]
+        detail=detail,
+    )
+
+
+@pytest.fixture
+def report() -> Report:
+    """A run that ended with "ok": two nodes that the target refused are gone, and the artifact agrees."""
+    gather = Finding(
+        node="Shape_12",
+        op_type="Shape",
+        reason="not taken in any form",
+        evidence="probe 17/shape-1",
+        remedy="give the inputs fixed sizes and run fold-constants",
+    )
+    output = OutputError(name="softmax_0", max_abs_error=2e-7, max_rel_error=1e-5, cosine=1.0, sqnr_db=132.25)
+    passes = (
+        record("fold-constants", 412, 380),
+        record("dedupe", 380, 380, "unchanged"),
+        record("fuse-conv-bn", 380, 327),
+        record("fuse-gelu", 327, 327, "rolled_back", "output 'softmax_0' moved by 0.25, more than rounding"),
+        record("legalize", 327, 330),
+    )
+    return Report(
+        graphopt="0.1.0",
+        backend="tflite",
+        status="ok",
+        input=FileFacts(path="cls.onnx", sha256="ab" * 32, opset=11, nodes=412, parameters=138_244, bytes=585_532),
+        output=FileFacts(
+            path="out/model.onnx", sha256="cd" * 32, opset=17, nodes=330, parameters=136_000, bytes=560_000
+        ),
+        passes=passes,
+        support=SupportChange(
+            before=Support(nodes=412, supported=410, unsupported=(gather, gather)),
+            after=Support(nodes=330, supported=330),
+        ),
+        verification=Verification(status="passed", inputs="generated", samples=4, outputs=(output,)),
+        compile=Compile(
+            status="ok",
+            toolchain="ai-edge-litert 2.3.0",
+            artifact="out/model.tflite",
+            bytes=571_000,
+            seconds=1.25,
+            execution=Execution(status="passed", outputs=(output,), runtime="LiteRT CPU"),
+        ),
+        recipe='backend = "tflite"\n\n[[pass]]\nname = "fold-constants"\n',
+        seconds=1.9,
+        peak_rss_bytes=512_000_000,
+    )
+
+
+@pytest.fixture
+def rejected(report: Report) -> Report:
+    """A run that ended with "rejected": two nodes are left, and the compiler refused."""
+    left = tuple(
+        Finding(
+            node=f"NonZero_{i}",
+            op_type="NonZero",
+            reason="its output has a size that depends on data",
+            evidence="probe 17/nonzero-1",
+            remedy="cut the model before it and run the rest on the host",
+        )
+        for i in range(5)
+    )
+    assert report.support is not None
+    return replace(
+        report,
+        status="rejected",
+        reason="5 nodes are left that tflite does not take",
+        notes=("plugin acme-passes was left out: No module named 'acme'",),
+        support=SupportChange(before=report.support.before, after=Support(nodes=330, supported=325, unsupported=left)),
+        compile=Compile(
+            status="failed",
+            toolchain="ai-edge-litert 2.3.0",
+            seconds=0.4,
+            issues=(Finding(node="NonZero_0", op_type="NonZero", reason="failed to legalize operation"),),
+        ),
+        passes=report.passes[:3],
+    )
