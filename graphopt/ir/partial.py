@@ -30,7 +30,7 @@ def propagate(model: ir.Model) -> int:
 
     learnt = 0
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
-        if node.domain:
+        if node.domain or not node.outputs:
             continue
         evaluate = _EVALUATE.get(node.op_type)
         if evaluate is not None and "graphopt.partial" not in node.outputs[0].meta:
@@ -151,6 +151,8 @@ def _slice(node: ir.Node) -> Partial | None:
 
 
 def _binary(node: ir.Node) -> Partial | None:
+    if len(node.inputs) != 2:
+        return None
     a, b = content(node.inputs[0]), content(node.inputs[1])
     if a is None or b is None:
         return None

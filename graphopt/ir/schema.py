@@ -7,7 +7,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from graphopt.ir.edit import opset
+from graphopt.ir.edit import constant, opset
 
 
 @functools.lru_cache(maxsize=4096)
@@ -43,3 +43,21 @@ def attribute(node: ir.Node, name: str) -> Any:
     if held is None:
         return defaults(node.op_type, node.domain, opset(node)).get(name)
     return None if held.is_ref() else held.value
+
+
+def integers(node: ir.Node, name: str, index: int) -> list[int] | None:
+    """Integers that older operator sets have as attribute `name` and newer ones as constant input `index`.
+
+    Returns:
+        None where the node has neither, or the input is not a constant.
+    """
+    if name in node.attributes:
+        held = attribute(node, name)
+        return None if held is None else [int(n) for n in (held if isinstance(held, tuple | list) else (held,))]
+    tensor = constant(node.inputs[index]) if index < len(node.inputs) else None
+    return None if tensor is None else [int(n) for n in tensor.numpy().reshape(-1)]
+
+
+def has_input(node: ir.Node, index: int) -> bool:
+    """Whether an optional input is there."""
+    return index < len(node.inputs) and node.inputs[index] is not None

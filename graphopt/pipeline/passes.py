@@ -1,0 +1,158 @@
+"""What a pass is, and the pass that is a set of rules."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import difflib
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import onnx_ir as ir
+
+from graphopt.errors import RecipeError
+from graphopt.rewrite import Fidelity, NearMiss, Rewrite, Rule, apply_rules
+from graphopt.rewrite.rule import FIDELITIES
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from graphopt.support.backend import Backend
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """What a pass did.
+
+    Attributes:
+        rewrites: how many changes it made; 0 says that the model is as it was.
+        detail: one line for people, as "conv-bn 12, conv-scale 3".
+        model: the new model, None where the pass changed the given one in place.
+        log: its rewrites one by one, where it has them.
+        misses: near misses of the rules that the run was asked to explain.
+    """
+
+    rewrites: int
+    detail: str = ""
+    model: ir.Model | None = None
+    log: tuple[Rewrite, ...] = ()
+    misses: tuple[NearMiss, ...] = ()
+
+
+@dataclass
+class Context:
+    """What a pass may know of the run around it.
+
+    Attributes:
+        backend: where the model goes, None for a backend-neutral run.
+        dims: values for dynamic dimensions by name, and whole shapes by input name, as `--dim` gave them.
+        calibration: a call that yields the user's samples one by one, by input name; None where there are none.
+        explain: names of rules whose near misses are to be recorded.
+        shared: statistics that passes collect once and share, by a key of their own.
+    """
+
+    backend: Backend | None = None
+    dims: Mapping[str, int | tuple[int, ...]] = field(default_factory=dict)
+    calibration: Callable[[], Iterator[Mapping[str, np.ndarray]]] | None = None
+    explain: frozenset[str] = frozenset()
+    shared: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """A pass that takes no options."""
+
+
+class Pass(abc.ABC):
+    """A step of a pipeline. Register a subclass under the entry-point group `graphopt.passes`.
+
+    The first line of the docstring is what `graphopt passes` shows. Options are the fields of a frozen dataclass
+    named `Options`; on the command line they are `-p name:field=value`, in a recipe keys beside `name`.
+    """
+
+    name: ClassVar[str]
+    fidelity: ClassVar[Fidelity]
+    changes_signature: ClassVar[bool] = False
+    """Whether the pass may change names, order, types or shapes of inputs and outputs; by default that is undone."""
+    Options: ClassVar[type] = NoOptions
+
+    def __init__(self, **options: Any) -> None:
+        self.options: Any = _validated(self, options)
+
+    @abc.abstractmethod
+    def run(self, model: ir.Model, context: Context) -> PassResult:
+        """Change the model in place, or return another one in the result.
+
+        What it raises is caught by the manager: the pass is rolled back and named. It must be deterministic and keep
+        nothing between calls, since a rollback runs the passes before it again.
+        """
+
+    @property
+    def spec(self) -> str:
+        """The pass as `-p` takes it, with the options that are not at their defaults."""
+        changed = [f"{k}={v}" for k, v in self.changed_options().items()]
+        return self.name + (":" + ",".join(changed) if changed else "")
+
+    def changed_options(self) -> dict[str, Any]:
+        """Options that are not at their defaults."""
+        usual = type(self.options)
+        found = {}
+        for one in dataclasses.fields(usual):
+            value = getattr(self.options, one.name)
+            default = one.default_factory() if callable(one.default_factory) else one.default
+            if value != default:
+                found[one.name] = value
+        return found
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first line of the docstring."""
+        return (cls.__doc__ or "").strip().splitlines()[0] if cls.__doc__ else ""
+
+
+@functools.cache
+def _adapter(options: type) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(options)
+
+
+def _validated(one: Pass, options: Mapping[str, Any]) -> Any:
+    from pydantic import ValidationError
+
+    known = [f.name for f in dataclasses.fields(one.Options)]
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(known) or 'no options'}"
+            raise RecipeError(f"pass {one.name} has no option {name!r}{hint}")
+    try:
+        return _adapter(one.Options).validate_python(dict(options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RecipeError(f"pass {one.name}, option {where}: {first['msg'].lower()}, not {first['input']!r}") from None
+
+
+class RewritePass(Pass):
+    """A pass that applies rules until none fires. A subclass names its `rules`; its fidelity is the worst of theirs."""
+
+    rules: ClassVar[Sequence[Rule]] = ()
+
+    def __init_subclass__(cls, **extra: Any) -> None:
+        super().__init_subclass__(**extra)
+        if cls.rules and "fidelity" not in cls.__dict__:
+            cls.fidelity = worst(rule.fidelity for rule in cls.rules)
+
+    def run(self, model: ir.Model, context: Context) -> PassResult:
+        """Apply the rules; see `Pass.run`."""
+        outcome = apply_rules(model, self.rules, made_by=self.name, explain=context.explain)
+        detail = ", ".join(f"{name} {count}" for name, count in sorted(outcome.counts.items()))
+        return PassResult(len(outcome.rewrites), detail, log=tuple(outcome.rewrites), misses=tuple(outcome.misses))
+
+
+def worst(fidelities: Iterator[Fidelity] | Sequence[Fidelity]) -> Fidelity:
+    """The weakest promise of several; "exact" of none."""
+    return max(fidelities, key=FIDELITIES.index, default="exact")

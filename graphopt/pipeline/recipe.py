@@ -1,0 +1,146 @@
+"""A recipe: the passes of a run and their options, as a TOML file.
+
+    description = "smaller for the phone"
+
+    [[pass]]
+    name = "fuse-conv-bn"
+
+    [[pass]]
+    name = "prune-channels"
+    ratio = 0.3
+
+Every key beside `name` is an option of that pass. A report holds the recipe that repeats its run.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from graphopt.errors import RecipeError, UserError
+from graphopt.pipeline.passes import Pass
+from graphopt.pipeline.registry import make_pass
+
+_KEYS = ("description", "pass")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A pass by name, with its options as they were written."""
+
+    name: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Steps in order."""
+
+    steps: tuple[Step, ...]
+    description: str = ""
+
+    def __add__(self, other: Recipe) -> Recipe:
+        return Recipe(self.steps + other.steps, self.description or other.description)
+
+    def build(self) -> list[tuple[Pass, str]]:
+        """The passes with their options checked, each with its source (distribution and version).
+
+        Raises:
+            UserError: a pass does not exist, or an option is wrong.
+            PluginError: a plugin cannot be imported.
+        """
+        built = []
+        for step in self.steps:
+            one, entry = make_pass(step.name, step.options)
+            built.append((one, entry.source))
+        return built
+
+    def to_toml(self) -> str:
+        """The recipe as text that `parse` reads back."""
+        lines = [f"description = {_toml(self.description)}", ""] if self.description else []
+        for step in self.steps:
+            lines += ["[[pass]]", f"name = {_toml(step.name)}"]
+            lines += [f"{key} = {_toml(value)}" for key, value in step.options.items()]
+            lines.append("")
+        return "\n".join(lines)
+
+
+def parse(text: str, *, source: str = "recipe") -> Recipe:
+    """Read a recipe from TOML text.
+
+    Raises:
+        RecipeError: not TOML, or a key that recipes do not have (the message names the nearest).
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{source}: not valid TOML: {error}") from None
+    for key in data:
+        if key not in _KEYS:
+            near = difflib.get_close_matches(key, _KEYS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"a recipe has {' and '.join(_KEYS)}"
+            raise RecipeError(f"{source}: unknown key {key!r}; {hint}")
+    steps = data.get("pass", [])
+    if not isinstance(steps, list) or not all(isinstance(s, dict) and isinstance(s.get("name"), str) for s in steps):
+        raise RecipeError(f"{source}: every pass is a table [[pass]] with a name")
+    description = data.get("description", "")
+    if not isinstance(description, str):
+        raise RecipeError(f"{source}: description is a text")
+    return Recipe(tuple(Step(s["name"], {k: v for k, v in s.items() if k != "name"}) for s in steps), description)
+
+
+def read(path: str | Path) -> Recipe:
+    """Read a recipe file.
+
+    Raises:
+        RecipeError: it cannot be read or is not a recipe.
+    """
+    try:
+        return parse(Path(path).read_text(encoding="utf-8"), source=str(path))
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: is not a text file") from None
+
+
+def from_specs(specs: Sequence[str]) -> Recipe:
+    """A recipe from what `-p` was given: "name" or "name:key=value,key=value"; "distribution:name" is a name too.
+
+    Raises:
+        RecipeError: an option without a value.
+    """
+    steps = []
+    for spec in specs:
+        name, _, tail = spec.partition(":")
+        if tail and "=" not in tail.split(",")[0].split(":")[0]:
+            more, _, tail = tail.partition(":")
+            name = f"{name}:{more}"
+        options: dict[str, Any] = {}
+        for item in filter(None, tail.split(",")):
+            key, sign, value = item.partition("=")
+            if not sign:
+                raise RecipeError(f"-p {spec}: option {key!r} has no value; write {key}=VALUE")
+            options[key.strip()] = value.strip()
+        if not name:
+            raise RecipeError(f"-p {spec}: names no pass")
+        steps.append(Step(name, options))
+    return Recipe(tuple(steps))
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_toml(str(k))} = {_toml(v)}" for k, v in value.items()) + " }"
+    if not isinstance(value, str):
+        raise UserError(f"a recipe cannot hold {type(value).__name__}")
+    text = value.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04X}" for c in text) + '"'

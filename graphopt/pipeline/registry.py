@@ -1,0 +1,130 @@
+"""The registry: passes and backends by name, from the entry points of every installed distribution.
+
+Built-in ones enter the same way as a stranger's. Nothing is imported until it is used or described. Two distributions
+that offer the same name are an error that names both; `distribution:name` says which one is meant.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from graphopt.errors import PluginError, UserError
+from graphopt.pipeline.passes import Pass
+from graphopt.support.backend import Backend
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T]):
+    """A name that some distribution offers.
+
+    Attributes:
+        name: what it is called.
+        distribution: the distribution that offers it.
+        version: its version.
+        point: where the class is.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    point: importlib.metadata.EntryPoint
+    base: type[T]
+
+    @property
+    def source(self) -> str:
+        """Distribution and version, as reports show it."""
+        return f"{self.distribution} {self.version}"
+
+    def load(self) -> type[T]:
+        """Import the class.
+
+        Raises:
+            PluginError: the import fails, or what it finds is not a class of the right kind or goes by another name.
+        """
+        try:
+            found = self.point.load()
+        except Exception as error:
+            raise PluginError(
+                f"{self.name} of {self.source} cannot be imported: {type(error).__name__}: {_one_line(error)}"
+            ) from error
+        if not (isinstance(found, type) and issubclass(found, self.base)):
+            raise PluginError(f"{self.name} of {self.source} is not a {self.base.__name__}: {self.point.value}")
+        if getattr(found, "name", None) != self.name:
+            raise PluginError(
+                f"{self.name} of {self.source} calls itself {getattr(found, 'name', None)!r}: "
+                "its entry point and its class must have one name"
+            )
+        return found
+
+
+def _one_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+class Group(Generic[T]):
+    """The names of one entry-point group."""
+
+    def __init__(self, group: str, kind: str, base: type[T]) -> None:
+        self.group, self.kind, self._base = group, kind, base
+
+    def entries(self) -> list[Entry[T]]:
+        """Everything that is offered, by name and distribution; the same name may come twice."""
+        found: dict[tuple[str, str], Entry[T]] = {}
+        for point in importlib.metadata.entry_points(group=self.group):
+            owner = point.dist
+            name, version = (owner.name, owner.version) if owner is not None else ("unknown", "0")
+            found[point.name, name] = Entry(point.name, name, version, point, self._base)
+        return [found[key] for key in sorted(found)]
+
+    def find(self, name: str) -> Entry[T]:
+        """The entry that a name (or `distribution:name`) means.
+
+        Raises:
+            UserError: no such name, or several distributions offer it.
+        """
+        distribution, _, bare = name.rpartition(":")
+        offered = self.entries()
+        meant = [e for e in offered if e.name == bare and (not distribution or e.distribution == distribution)]
+        if len(meant) == 1:
+            return meant[0]
+        if meant:
+            both = " and ".join(f"{e.distribution}:{e.name}" for e in meant)
+            raise UserError(f"the {self.kind} {bare!r} comes from several distributions: say {both}")
+        near = difflib.get_close_matches(bare, [e.name for e in offered], n=1)
+        hint = (
+            f"did you mean {near[0]!r}?"
+            if near
+            else f"see `graphopt {self.kind}{'es' if self.kind == 'pass' else 's'}`"
+        )
+        raise UserError(f"there is no {self.kind} {name!r}; {hint}")
+
+
+PASSES: Group[Pass] = Group("graphopt.passes", "pass", Pass)  # type: ignore[type-abstract]
+BACKENDS: Group[Backend] = Group("graphopt.backends", "backend", Backend)  # type: ignore[type-abstract]
+
+
+def make_pass(name: str, options: Mapping[str, Any]) -> tuple[Pass, Entry[Pass]]:
+    """A pass by name, with options, and where it comes from.
+
+    Raises:
+        UserError: no such pass, or an option is wrong.
+        PluginError: its distribution cannot be imported.
+    """
+    entry = PASSES.find(name)
+    return entry.load()(**options), entry
+
+
+def make_backend(name: str) -> Backend:
+    """A backend by name.
+
+    Raises:
+        UserError: no such backend.
+        PluginError: its distribution cannot be imported.
+    """
+    return BACKENDS.find(name).load()()

@@ -1,0 +1,76 @@
+"""The second oracle: onnx.reference, the specification in numpy. Slow, so it is asked only where the first is doubted.
+
+It runs in a process of its own: some of its kernels take minutes or all the memory, and only a process can be stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from graphopt.verify.execute import ExecutionFailed, flatten, serialized
+from graphopt.verify.types import Array, Sample
+
+NODES, SECONDS = 3000, 60.0
+
+
+def run_reference(
+    model: ir.Model, samples: Sequence[Mapping[str, Array]], *, nodes: int = NODES, seconds: float = SECONDS
+) -> list[Sample]:
+    """Execute a model on samples with onnx.reference and return the outputs of each by name.
+
+    Args:
+        model: the model.
+        samples: its inputs.
+        nodes: a larger model is refused.
+        seconds: wall time for all samples together.
+
+    Raises:
+        ExecutionFailed: the model is too large, took too long, or holds an operator that onnx.reference lacks.
+    """
+    count = sum(1 for _ in model.graph.all_nodes())
+    if count > nodes:
+        raise ExecutionFailed(f"{count} nodes are too many for onnx.reference, whose limit here is {nodes}")
+    with serialized(model) as source, tempfile.TemporaryDirectory(prefix="graphopt-") as folder:
+        job, answer = Path(folder, "job"), Path(folder, "answer")
+        job.write_bytes(pickle.dumps((source, [dict(sample) for sample in samples])))
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        command = [sys.executable, "-m", "graphopt.verify.oracle", str(job), str(answer)]
+        try:
+            child = subprocess.run(command, capture_output=True, timeout=seconds, check=False, env=environment)
+        except subprocess.TimeoutExpired:
+            raise ExecutionFailed(f"onnx.reference gave no answer in {seconds:.0f} s") from None
+        if not answer.exists():
+            lines = child.stderr.decode(errors="replace").strip().splitlines()
+            raise ExecutionFailed(f"onnx.reference: {lines[-1] if lines else f'exit code {child.returncode}'}")
+        results: list[Sample] = pickle.loads(answer.read_bytes())
+        return results
+
+
+def _evaluate(source: bytes | str, samples: list[dict[str, Array]]) -> list[Sample]:
+    import onnx
+    import onnx.reference
+
+    proto = onnx.load(source) if isinstance(source, str) else onnx.load_from_string(source)
+    evaluator = onnx.reference.ReferenceEvaluator(proto)
+    results = []
+    for sample in samples:
+        values: list[Any] = evaluator.run(None, sample)
+        pairs = zip(evaluator.output_names, values, strict=True)
+        results.append(dict(item for name, value in pairs for item in flatten(name, value)))
+    return results
+
+
+if __name__ == "__main__":
+    source, samples = pickle.loads(Path(sys.argv[1]).read_bytes())
+    target = Path(sys.argv[2])
+    target.with_suffix(".part").write_bytes(pickle.dumps(_evaluate(source, samples)))
+    target.with_suffix(".part").replace(target)

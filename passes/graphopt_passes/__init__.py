@@ -1,0 +1,4 @@
+"""The built-in passes, a folder a kind, a file a pass.
+
+canonicalize: fewer nodes, the same values · fuse: several nodes into one · legalize: into what a backend takes
+"""

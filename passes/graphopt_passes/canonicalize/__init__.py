@@ -1,0 +1,1 @@
+"""Passes that bring a graph into its plainest form without changing a value."""

@@ -1,0 +1,34 @@
+"""Write HardSwish out, for backends that lack it.
+
+    x ─ HardSwish ─ y      becomes      x ─┬─ HardSigmoid(1/6, 1/2) ─ Mul ─ y
+                                           └────────────────────────┘
+
+which is its definition in the ONNX standard. Fidelity: rounding.
+"""
+
+from __future__ import annotations
+
+from graphopt.pipeline import RewritePass
+from graphopt.rewrite import rule
+
+
+@rule("write-out-hard-swish", fidelity="rounding")
+def hard_swish(p):
+    return p.HardSwish(p.x)
+
+
+@hard_swish.replace
+def _(op, m):
+    return op.Mul(m.x, op.HardSigmoid(m.x, alpha=1 / 6, beta=0.5))
+
+
+@hard_swish.example
+def _(g):
+    g.output(g.HardSwish(g.input(g.shape())))
+
+
+class DecomposeHardSwish(RewritePass):
+    """Write HardSwish out as x times HardSigmoid(x)."""
+
+    name = "decompose-hard-swish"
+    rules = (hard_swish,)
