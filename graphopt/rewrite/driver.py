@@ -22,6 +22,8 @@ from graphopt.rewrite.rule import Builder, Declined, Rule
 
 _WIDEST = 256
 """Readers of one value beyond which only the first are looked at again after a change."""
+_FEW = 8
+"""Readers up to which a value may be an inner value of a pattern."""
 
 
 @dataclass(frozen=True)
@@ -204,27 +206,21 @@ class _Driver:
         for node in builder.nodes:
             if not all(v in inherited and v.type is not None and v.shape is not None for v in node.outputs):
                 infer_node(node)
+        woken: list[ir.Node] = list(builder.nodes)
         for before, after in zip(old, new, strict=True):
             name = before.name
+            woken.extend(before.consumers())
             redirect(before, after)
             if after in inherited and after.name != name and not after.is_graph_output():
                 before.name, after.name = None, name
-        removed = self._erase(match.nodes)
+        removed = self._erase(match.nodes, woken)
         for node, model in builder.like.items():
             if model in removed and model.name:
                 node.name = model.name
         self.outcome.rewrites.append(
             Rewrite(rule.name, tuple(describe(n) for n in removed), tuple(describe(n) for n in builder.nodes))
         )
-        for node in builder.nodes:
-            self.enqueue(node)
-            for made_value in node.outputs:
-                self._touch(made_value)
-            for read in node.inputs:
-                if read is not None:
-                    self._touch(read)
-        for after in new:
-            self._touch(after)
+        self._wake(node for node in woken if node.graph is not None)
 
     def _place(self, builder: Builder, root: ir.Node, graph: ir.Graph) -> None:
         in_function = graph.meta.get("graphopt.function")
@@ -237,8 +233,11 @@ class _Driver:
             else:
                 self.model.graph.register_initializer(value)
 
-    def _erase(self, nodes: Sequence[ir.Node]) -> list[ir.Node]:
-        """Take away matched nodes that nobody reads any more, and what only they needed."""
+    def _erase(self, nodes: Sequence[ir.Node], woken: list[ir.Node]) -> list[ir.Node]:
+        """Take away matched nodes that nobody reads any more, and what only they needed.
+
+        What still reads a value that lost a reader goes to `woken`: an inner value of a pattern may have become free.
+        """
         removed: list[ir.Node] = []
         waiting = list(nodes)
         while waiting:
@@ -254,30 +253,27 @@ class _Driver:
                 producer = value.producer()
                 if producer is not None:
                     waiting.append(producer)
-                elif (
-                    producer is None
-                    and not value.uses()
-                    and constant(value) is not None
-                    and not value.is_graph_output()
-                ):
+                    if len(value.uses()) <= _FEW:
+                        woken.extend(value.consumers())
+                elif constant(value) is not None and not value.uses() and not value.is_graph_output():
                     assert value.graph is not None
                     value.graph.initializers.pop(value.name)  # type: ignore[arg-type]
-                self._touch(value)
         return removed
 
-    def _touch(self, value: ir.Value) -> None:
-        """Look again at the nodes below a value that may match now, as far down as a pattern can reach."""
-        producer = value.producer()
-        if producer is not None and producer.graph is not None:
-            self.enqueue(producer)
-        level: list[ir.Value] = [value]
+    def _wake(self, nodes: Iterable[ir.Node]) -> None:
+        """Look again at nodes and at what lies below them, as far down as a pattern can reach."""
+        level = list(dict.fromkeys(nodes))
+        seen = set(level)
         for _ in range(self.reach):
-            below: list[ir.Value] = []
-            for one in level:
-                for user in one.consumers()[:_WIDEST]:
-                    self.enqueue(user)
-                    below.extend(user.outputs)
-            level = below[:_WIDEST]
+            below: list[ir.Node] = []
+            for node in level:
+                self.enqueue(node)
+                for value in node.outputs:
+                    for user in value.consumers()[:_WIDEST]:
+                        if user not in seen:
+                            seen.add(user)
+                            below.append(user)
+            level = below
 
 
 def _tag_function(graph: ir.Graph) -> None:

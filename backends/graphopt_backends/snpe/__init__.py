@@ -1,0 +1,1 @@
+"""SNPE / QNN: Qualcomm's HTP through onnxruntime-qnn, a `.dlc` file out."""

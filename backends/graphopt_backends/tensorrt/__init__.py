@@ -1,0 +1,1 @@
+"""TensorRT-RTX: NVIDIA's compiler for RTX GPUs, an `.engine` file out."""

@@ -1,0 +1,177 @@
+"""One thing to try on a vendor: an operator's arguments and attributes, and the one-operator model made of them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSETS: Final = range(7, 23)
+"""Opsets whose operator versions are probed."""
+MAIN_OPSET: Final = 17
+"""The opset at which an operator's full sweep runs; other versions get its core cases."""
+
+
+@dataclass(frozen=True)
+class Arg:
+    """A tensor argument.
+
+    Attributes:
+        shape: its shape.
+        dtype: as numpy names it; bfloat16 comes from ml_dtypes.
+        constant: whether it is an initializer.
+        kind: what its values are like: "normal", "positive", "unit" (inside ±0.9) or "index" (0 or 1).
+        values: the values themselves, where they matter.
+        attribute: name of the attribute that older versions of the operator have in its place.
+    """
+
+    shape: tuple[int, ...] = ()
+    dtype: str = "float32"
+    constant: bool = False
+    kind: str = "normal"
+    values: tuple[Any, ...] | None = None
+    attribute: str = ""
+
+    def array(self, seed: str) -> np.ndarray:
+        """Its values, the same for the same seed."""
+        dtype = np_dtype(self.dtype)
+        if self.values is not None:
+            return np.array(self.values, dtype=dtype).reshape(self.shape)
+        rng = np.random.default_rng(zlib.crc32(seed.encode()))
+        if self.kind == "index":
+            return rng.integers(0, 2, self.shape).astype(dtype)
+        if self.dtype == "bool":
+            return rng.integers(0, 2, self.shape).astype(bool)
+        if "int" in self.dtype:
+            low = 1 if self.kind == "positive" else 0 if self.dtype.startswith("u") else -4
+            return rng.integers(low, 6, self.shape).astype(dtype)
+        if self.kind == "positive":
+            values = rng.uniform(0.2, 3.0, self.shape)
+        else:
+            values = rng.uniform(-0.9, 0.9, self.shape) if self.kind == "unit" else rng.standard_normal(self.shape)
+        # On this grid a value is the same in half precision, so Floor or Greater cannot tip over by rounding alone.
+        return (np.round(values * 64) / 64).astype(dtype)
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operator with arguments and attributes, not yet bound to a version.
+
+    Attributes:
+        op_type: the operator, of ONNX's own domain.
+        label: what is special about it, unique among the operator's cases.
+        args: its inputs; None for an input left out.
+        attributes: its attributes.
+        outputs: how many of its outputs are used.
+        core: whether it is also probed at the operator's other versions.
+        dynamic: whether axis 0 of the first input is symbolic.
+        quantized: (activation dtype, weight dtype, per channel) of the QuantizeLinear/DequantizeLinear around it.
+    """
+
+    op_type: str
+    label: str
+    args: tuple[Arg | None, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    outputs: int = 1
+    core: bool = False
+    dynamic: bool = False
+    quantized: tuple[str, str, bool] | None = None
+
+    def but(self, label: str, **changes: Any) -> Case:
+        """The same case with changes; never core."""
+        return replace(self, label=label, core=False, **changes)
+
+
+def np_dtype(name: str) -> np.dtype[Any]:
+    """The numpy dtype of a name, also of bfloat16 and the 8-bit floats."""
+    if name.startswith(("bfloat", "float8", "int4", "uint4")):
+        import ml_dtypes
+
+        name = getattr(ml_dtypes, name)
+    return np.dtype(name)
+
+
+def since(op_type: str, opset: int) -> int | None:
+    """since_version of an operator of ONNX's own domain at an opset, None where it does not exist."""
+    from graphopt.support.facts import operator
+
+    schema = operator("", op_type, opset)
+    return schema.since if schema else None
+
+
+def opset_of(op_type: str, version: int, least: int = 0) -> int | None:
+    """An opset, `least` or later, to probe a version at: the main one where it has that version, else the first.
+
+    None where no such opset has the version.
+    """
+    fitting = [opset for opset in OPSETS if opset >= least and since(op_type, opset) == version]
+    return MAIN_OPSET if MAIN_OPSET in fitting else min(fitting, default=None)
+
+
+def versions(op_type: str) -> list[int]:
+    """All since_versions of an operator in the probed opsets, the main one first."""
+    found = dict.fromkeys(version for opset in OPSETS if (version := since(op_type, opset)) is not None)
+    main = since(op_type, MAIN_OPSET)
+    return sorted(found, key=lambda version: (version != main, version))
+
+
+def allowed(op_type: str, opset: int, dtypes: Sequence[str], index: int = 0) -> list[str]:
+    """Those dtypes that the schema lets input `index` have."""
+    from onnx import defs
+
+    schema = defs.get_schema(op_type, opset)
+    types = schema.inputs[min(index, len(schema.inputs) - 1)].types
+    words = {"float32": "float", "float64": "double"}
+    return [dtype for dtype in dtypes if f"tensor({words.get(dtype, dtype)})" in types]
+
+
+def model(case: Case, opset: int, name: str) -> tuple[onnx.ModelProto, dict[str, np.ndarray]] | None:
+    """The one-operator model of a case at an opset, with its run-time inputs.
+
+    Returns:
+        The model, outputs not yet typed, and its inputs by name; None where that version has no such attribute.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    schema = onnx.defs.get_schema(case.op_type, opset)
+    attributes = dict(case.attributes)
+    args: list[Arg | None] = []
+    for arg in case.args:
+        if arg is not None and arg.attribute and arg.attribute in schema.attributes:
+            values = list(arg.values or ())
+            attributes[arg.attribute] = values if arg.shape else values[0]
+        else:
+            args.append(arg)
+    while args and args[-1] is None:
+        args.pop()
+    if not attributes.keys() <= schema.attributes.keys() or len(args) > schema.max_input:
+        return None
+    inputs, initializers, names, run = [], [], [], {}
+    for index, arg in enumerate(args):
+        if arg is None:
+            names.append("")
+            continue
+        names.append(f"x{index}")
+        array = arg.array(f"{name}/{index}")
+        if arg.constant:
+            initializers.append(numpy_helper.from_array(array, f"x{index}"))
+        else:
+            dims = ["N", *arg.shape[1:]] if case.dynamic and index == 0 and arg.shape else list(arg.shape)
+            inputs.append(
+                helper.make_tensor_value_info(f"x{index}", helper.np_dtype_to_tensor_dtype(array.dtype), dims)
+            )
+            run[f"x{index}"] = array
+    outputs = [f"y{index}" for index in range(case.outputs)]
+    node = helper.make_node(case.op_type, names, outputs, name="op", **attributes)
+    graph = helper.make_graph(
+        [node], "probe", inputs, [helper.make_empty_tensor_value_info(output) for output in outputs], initializers
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8 if opset < 19 else 10)
+    return made, run

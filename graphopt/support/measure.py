@@ -1,0 +1,115 @@
+"""From a backend to its table, and what changed since the last: the whole of `graphopt probe`."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from graphopt.errors import MissingExtraError, UserError
+from graphopt.support.backend import Backend
+from graphopt.support.harness import sweep
+from graphopt.support.infer import rows
+from graphopt.support.probe import probes
+from graphopt.support.suite import suite
+from graphopt.support.sweeps import operators
+from graphopt.support.table import Row, Table
+
+
+def measure(
+    backend: Backend,
+    folder: Path,
+    *,
+    ops: Sequence[str] | None = None,
+    jobs: int = 1,
+    limit: float = 60.0,
+    old: Table | None = None,
+    execution: str = "",
+    progress: Callable[[int, int], None] | None = None,
+) -> Table:
+    """Measure a backend's installed toolchain.
+
+    Args:
+        backend: what to measure; its `prober` gives the verdicts.
+        folder: where the journal lies; a sweep that was interrupted goes on there.
+        ops: operators to measure; all that the sweeps know where None.
+        jobs: how many child processes run at the same time.
+        limit: seconds that one probe may take.
+        old: a table of the same toolchain whose rows are kept for operators that are not measured now.
+        execution: what "ran" means for this backend, for the head of the table.
+        progress: told how many probes are answered, of how many.
+
+    Raises:
+        MissingExtraError: the vendor's package is not installed.
+        UserError: an operator that no sweep knows, or a backend without a prober.
+    """
+    toolchain = backend.toolchain()
+    if toolchain is None:
+        raise MissingExtraError(backend.title, backend.extra)
+    if not backend.prober:
+        raise UserError(f"the backend {backend.name} has no prober: set `prober` in its class to measure it")
+    for op in ops or ():
+        if op not in operators():
+            raise UserError(f"no sweep knows the operator {op}: known are {', '.join(operators())}")
+    journal = folder / f"{backend.name}.jsonl"
+    found = rows(
+        sweep(
+            [*probes(ops), *suite(ops)],
+            backend.prober,
+            journal,
+            toolchain=toolchain,
+            jobs=jobs,
+            limit=limit,
+            progress=progress,
+        )
+    )
+    measured = {(row.domain, row.op_type) for row in found}
+    kept = [row for row in old.rows if (row.domain, row.op_type) not in measured] if old is not None else []
+    if old is not None and old.toolchain != toolchain:
+        kept = []
+    return Table(
+        backend=backend.name,
+        toolchain=toolchain,
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        host=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        execution=execution,
+        rows=tuple(sorted([*found, *kept], key=lambda row: (row.domain, row.op_type, row.since))),
+    )
+
+
+def difference(old: Table, new: Table) -> list[str]:
+    """What changed between two tables, a line a change; empty where they say the same.
+
+    The days and hosts of the measurements and the vendors' words are not compared.
+    """
+    before, after = _says(old), _says(new)
+    found = [] if old.toolchain == new.toolchain else [f"toolchain: {old.toolchain} → {new.toolchain}"]
+    for name in sorted(before.keys() | after.keys()):
+        if name not in after:
+            found.append(f"- {name}")
+        elif name not in before:
+            found.append(f"+ {name}: {after[name]['status']}")
+        elif before[name] != after[name]:
+            if before[name]["status"] != after[name]["status"]:
+                found.append(f"~ {name}: {before[name]['status']} → {after[name]['status']}")
+            found += [
+                f"~ {name}: no longer: {line}" for line in before[name]["must"] if line not in after[name]["must"]
+            ]
+            found += [f"~ {name}: now: {line}" for line in after[name]["must"] if line not in before[name]["must"]]
+    return found
+
+
+def _says(table: Table) -> dict[str, dict[str, Any]]:
+    def line(row: Row) -> str:
+        first, last = row.since
+        return f"{row.domain + '::' if row.domain else ''}{row.op_type}-{first}" + (f"…{last}" if last != first else "")
+
+    return {
+        line(row): {
+            "status": row.status,
+            "must": [f"{condition.must.sentence()} ({condition.effect})" for condition in row.require],
+        }
+        for row in table.rows
+    }

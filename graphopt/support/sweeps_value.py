@@ -1,0 +1,218 @@
+"""What to try of operators that pick, convert, limit, quantize or recur; see `graphopt.support.sweeps`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from graphopt.support.case import Arg, Case
+from graphopt.support.sweep_words import IMAGE, SHAPES, data_cases, form
+
+
+def _gather(op: str) -> list[Case]:
+    def pick(label: str, shape: tuple[int, ...], index: tuple[int, ...], **more: Any) -> Case:
+        constant = more.pop("constant", True)
+        indices = Arg(index, more.pop("dtype", "int64"), constant, "index")
+        return form(op, label, Arg(shape), indices, **more)
+
+    table, data = (10, 6), (2, 4, 6)
+    base = pick("base", data, (2, 4, 3) if op == "GatherElements" else (3,), axis=2, core=True)
+    if op == "GatherElements":
+        return [
+            base,
+            pick("axis=1", data, (2, 2, 6), axis=1),
+            pick("computed", data, (2, 4, 3), axis=2, constant=False),
+            *data_cases(base),
+        ]
+    ranks = [pick(f"rank={len(s)}", s, (2,), axis=-1) for s in SHAPES]
+    embedding = Case(
+        op, "embedding", (Arg(table, constant=True), Arg((1, 5), "int64", kind="index")), {"axis": 0}, core=True
+    )
+    return [
+        base,
+        embedding,
+        embedding.but("embedding,int32", args=(Arg(table, constant=True), Arg((1, 5), "int32", kind="index"))),
+        *(pick(f"axis={axis}", data, (2,), axis=axis) for axis in (0, 1)),
+        pick("scalar", data, (), axis=1, core=True),
+        pick("matrix", data, (2, 3), axis=1),
+        pick("int32", data, (3,), axis=2, dtype="int32").but("indices=int32"),
+        pick("computed", data, (3,), axis=2, constant=False),
+        *ranks,
+        *data_cases(base),
+    ]
+
+
+def _cast() -> list[Case]:
+    codes = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7, "bool": 9, "float16": 10, "float64": 11}
+    pairs = [(a, b) for a in codes for b in codes if "float32" in (a, b) or {a, b} <= {"int32", "int64", "bool"}]
+    core = {("float32", "int64"), ("int64", "float32"), ("float32", "float32")}
+    found = [
+        form("Cast", f"{a}-to-{b}", Arg(IMAGE.shape, a, kind="positive"), to=codes[b], core=(a, b) in core)
+        for a, b in pairs
+    ]
+    ranks = [form("Cast", f"rank={len(s)}", Arg(s, "int32"), to=1) for s in SHAPES]
+    return [*found, *ranks, form("Cast", "dynamic", Arg(IMAGE.shape, "int32"), to=1).but("dynamic", dynamic=True)]
+
+
+def _clip() -> list[Case]:
+    low, high = (Arg((), "float32", True, values=(v,), attribute=a) for v, a in ((-0.5, "min"), (0.8, "max")))
+    base = form("Clip", "base", IMAGE, low, high, core=True)
+    six = Arg((), "float32", True, values=(6.0,), attribute="max")
+    zero = Arg((), "float32", True, values=(0.0,), attribute="min")
+    return [
+        base,
+        form("Clip", "relu6", IMAGE, zero, six, core=True),
+        form("Clip", "min", IMAGE, low, core=True),
+        form("Clip", "max", IMAGE, None, high),
+        form("Clip", "computed", IMAGE, Arg((), values=(-0.5,)), Arg((), values=(0.8,))),
+        *(form("Clip", f"rank={len(s)}", Arg(s), low, high) for s in SHAPES),
+        *(
+            form("Clip", dtype, Arg(IMAGE.shape, dtype), *(Arg((), dtype, True, values=(v,)) for v in (0, 2)))
+            for dtype in ("float16", "float64", "int8", "uint8", "int32", "int64")
+        ),
+        base.but("dynamic", dynamic=True),
+        base.but("qdq=uint8:uint8", quantized=("uint8", "uint8", False)),
+        base.but("qdq=int8:int8", quantized=("int8", "int8", False)),
+    ]
+
+
+def _prelu() -> list[Case]:
+    def slope(label: str, shape: tuple[int, ...], constant: bool = True, x: Arg = IMAGE, **more: Any) -> Case:
+        return form("PRelu", label, x, Arg(shape, x.dtype, constant), **more)
+
+    base = slope("base", (4, 1, 1), core=True)
+    shapes = {"shared": (1,), "full": (1, 4, 6, 6), "trailing": (6,), "one-sided": (1, 4, 6, 1)}
+    return [
+        base,
+        *(slope(name, shape) for name, shape in shapes.items()),
+        slope("computed", (4, 1, 1), False),
+        *(slope(f"rank={len(s)}", (1,), x=Arg(s)) for s in SHAPES),
+        *(slope(d, (4, 1, 1), x=Arg(IMAGE.shape, d)) for d in ("float16", "float64", "int32")),
+        base.but("dynamic", dynamic=True),
+        base.but("qdq=uint8:uint8", quantized=("uint8", "uint8", False)),
+        base.but("qdq=int8:int8", quantized=("int8", "int8", False)),
+    ]
+
+
+def _where() -> list[Case]:
+    def choose(
+        label: str,
+        *shapes: tuple[int, ...],
+        dtype: str = "float32",
+        constant: bool = False,
+        core: bool = False,
+    ) -> Case:
+        condition, first, second = shapes
+        args = (Arg(condition, "bool"), Arg(first, dtype), Arg(second, dtype, constant))
+        return form("Where", label, *args, core=core)
+
+    x = IMAGE.shape
+    base = choose("base", x, x, x, core=True)
+    return [
+        base,
+        choose("constant", x, x, x, constant=True),
+        choose("scalar", x, x, (), constant=True, core=True),
+        choose("one-sided", (1, 1, 6, 6), x, (), constant=True),
+        *(choose(f"rank={len(s)}", s, s, s) for s in SHAPES),
+        *(choose(dtype, x, x, x, dtype=dtype) for dtype in ("float16", "int32", "int64", "bool")),
+        base.but("dynamic", dynamic=True),
+    ]
+
+
+def _arg(op: str) -> list[Case]:
+    base = form(op, "base", IMAGE, axis=-1, core=True)
+    changes: tuple[dict[str, Any], ...] = (
+        {"axis": 1},
+        {"axis": 0},
+        {"axis": 2},
+        {"keepdims": 0},
+        {"select_last_index": 1},
+    )
+    return [
+        base,
+        *(
+            base.but(",".join(f"{k}={v}" for k, v in change.items()), attributes={"axis": -1, **change})
+            for change in changes
+        ),
+        *(form(op, f"rank={len(s)}", Arg(s), axis=-1) for s in SHAPES),
+        *data_cases(base)[:-2],
+    ]
+
+
+def _quantize(op: str) -> list[Case]:
+    def scaled(
+        label: str, dtype: str, zero: int = 0, channels: int = 0, x: tuple[int, ...] = IMAGE.shape, **more: Any
+    ) -> Case:
+        shape = (channels,) if channels else ()
+        scale = Arg(shape, constant=True, kind="positive")
+        point = Arg(shape, dtype, True, values=(zero,) * (channels or 1))
+        data = Arg(x) if op == "QuantizeLinear" else Arg(x, dtype)
+        return form(op, label, data, scale, point, **more)
+
+    base = scaled("base", "uint8", core=True)
+    return [
+        base,
+        scaled("int8", "int8"),
+        scaled("zero=3", "uint8", 3),
+        scaled("int8,zero=3", "int8", 3),
+        scaled("int16", "int16", core=True),
+        scaled("uint16", "uint16", core=True),
+        *([scaled("int32", "int32")] if op == "DequantizeLinear" else []),
+        scaled("channel", "int8", channels=4, axis=1),
+        *(scaled(f"rank={len(s)}", "uint8", x=s) for s in SHAPES),
+        base.but("dynamic", dynamic=True),
+    ]
+
+
+def _topk() -> list[Case]:
+    k = Arg((1,), "int64", True, values=(2,), attribute="k")
+    base = form("TopK", "base", IMAGE, k, outputs=2, axis=-1, core=True)
+    changes: tuple[dict[str, Any], ...] = ({"axis": 1}, {"largest": 0}, {"sorted": 0})
+    return [
+        base,
+        *(base.but(",".join(f"{n}={v}" for n, v in c.items()), attributes={"axis": -1, **c}) for c in changes),
+        *data_cases(base)[:-2],
+    ]
+
+
+def _recurrent(op: str) -> list[Case]:
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[op]
+
+    def made(label: str, directions: int = 1, core: bool = False, **attributes: Any) -> Case:
+        weights = [Arg((directions, gates * 4, n), constant=True, kind="unit") for n in (6, 4)]
+        bias = Arg((directions, 2 * gates * 4), constant=True, kind="unit")
+        return form(op, label, Arg((5, 1, 6)), *weights, bias, core=core, hidden_size=4, **attributes)
+
+    base = made("base", core=True)
+    both = made("direction=bidirectional", 2, direction="bidirectional")
+    return [
+        base,
+        both,
+        made("direction=reverse", direction="reverse"),
+        base.but("no-bias", args=base.args[:3]),
+        base.but("outputs=2", outputs=2),
+        *([made("linear_before_reset=1", linear_before_reset=1)] if op == "GRU" else []),
+        *(
+            [both.but("bidirectional,linear", attributes={**both.attributes, "linear_before_reset": 1})]
+            if op == "GRU"
+            else []
+        ),
+    ]
+
+
+SWEEPS: Final[dict[str, Callable[[], list[Case]]]] = {
+    "Gather": partial(_gather, "Gather"),
+    "GatherElements": partial(_gather, "GatherElements"),
+    "Cast": _cast,
+    "Clip": _clip,
+    "PRelu": _prelu,
+    "Where": _where,
+    "ArgMax": partial(_arg, "ArgMax"),
+    "ArgMin": partial(_arg, "ArgMin"),
+    "QuantizeLinear": partial(_quantize, "QuantizeLinear"),
+    "DequantizeLinear": partial(_quantize, "DequantizeLinear"),
+    "TopK": _topk,
+    "LSTM": partial(_recurrent, "LSTM"),
+    "GRU": partial(_recurrent, "GRU"),
+}

@@ -1,0 +1,63 @@
+"""`SnpeBackend.execute`: HTP emulation with the chip's own precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from graphopt_backends.snpe.backend import SnpeBackend
+
+Save = Callable[..., Path]
+
+
+def _onnxruntime(model: Path, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+    return ort.InferenceSession(str(model), providers=["CPUExecutionProvider"]).run(None, feed)
+
+
+def test_ppocr_cls_agrees_with_onnxruntime_within_the_tolerance(
+    backend: SnpeBackend, demo: Callable[[str], Path], tmp_path: Path
+) -> None:
+    model, x = demo("cls"), np.random.default_rng(0).uniform(-1, 1, (1, 3, 48, 192)).astype(np.float32)
+    result = backend.execute(backend.compile(model, tmp_path / "m.dlc"), model, [{"x": x}])
+    assert (result.status, result.reason) == ("ok", "")
+    [got], [want] = result.samples[0].values(), _onnxruntime(model, {"x": x})
+    sqnr = 10 * np.log10(np.sum(want.astype(np.float64) ** 2) / np.sum((want.astype(np.float64) - got) ** 2))
+    assert sqnr > backend.tolerance_db
+
+
+def test_floats_are_computed_in_fp16_as_on_the_chip(backend: SnpeBackend, save: Save, tmp_path: Path) -> None:
+    model = save("g (float[1, 64] x) => (float[1, 64] y) { y = Softmax<axis = -1>(x) }")
+    samples = [{"x": np.random.default_rng(seed).standard_normal((1, 64)).astype(np.float32)} for seed in range(2)]
+    result = backend.execute(backend.compile(model, tmp_path / "m.dlc"), model, samples)
+    assert "soc_model 57" in result.runtime
+    for sample, feed in zip(result.samples, samples, strict=True):
+        want = _onnxruntime(model, feed)[0]
+        error = np.abs(sample["y"] - want).max() / want.max()
+        assert 1e-5 < error < 5e-3  # fp32 would stay below 1e-6
+
+
+def test_the_target_decides_which_chip_is_emulated(backend: SnpeBackend, save: Save, tmp_path: Path) -> None:
+    model = save("g (float[1, 64] x) => (float[1, 64] y) { y = Softmax<axis = -1>(x) }")
+    compiled = backend.compile(model, tmp_path / "m.dlc", targets=["sm8350"])
+    result = backend.execute(compiled, model, [{"x": np.ones((1, 64), np.float32)}])
+    assert "SM8350" in result.runtime
+    assert "fp32" in result.runtime  # this chip has no fp16, and the emulator hides that
+
+
+def test_a_crash_of_the_emulator_is_a_result(backend: SnpeBackend, save: Save, tmp_path: Path) -> None:
+    pool = 'y = AveragePool<kernel_shape = [2, 2], auto_pad = "SAME_UPPER">(x)'
+    model = save(f"g (float[1, 3, 32, 32] x) => (float[1, 3, 32, 32] y) {{ {pool} }}")
+    compiled = backend.compile(model, tmp_path / "m.dlc")
+    result = backend.execute(compiled, model, [{"x": np.ones((1, 3, 32, 32), np.float32)}])
+    assert result.status == "failed"
+    assert "SIGSEGV" in result.reason
+    assert result.samples == ()
+
+
+def test_a_missing_input_is_a_failure_with_its_reason(backend: SnpeBackend, save: Save, tmp_path: Path) -> None:
+    model = save("g (float[1, 4] x) => (float[1, 4] y) { y = Relu(x) }")
+    result = backend.execute(backend.compile(model, tmp_path / "m.dlc"), model, [{"z": np.ones((1, 4), np.float32)}])
+    assert result.status == "failed"
+    assert "x" in result.reason
