@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from graphopt.ir.edit import shape_of
+from graphopt.ir.edit import constant, shape_of, static_shape
 from graphopt.ir.schema import has_input, integers
 from graphopt.support.predicate import UNKNOWN, Fact
 
@@ -117,7 +117,7 @@ def _axes(node: ir.Node, rank: int | None) -> Fact:
     if given is None:
         given = []
         if has_input(node, 1):
-            return UNKNOWN
+            return "computed"
     if rank is None:
         return UNKNOWN
     axes = sorted(axis % rank if rank else axis for axis in given)
@@ -131,18 +131,27 @@ def _axes(node: ir.Node, rank: int | None) -> Fact:
 
 
 def _scale(node: ir.Node) -> Fact:
-    source, target = (dims_of(value) if value is not None else None for value in (node.inputs[0], node.outputs[0]))
-    if source is None or target is None or len(source) != len(target):
-        return UNKNOWN
-    pairs = list(zip(source, target, strict=True))
-    if not all(isinstance(a, int) and isinstance(b, int) and a for a, b in pairs):
-        return UNKNOWN
-    ratios = {int(b) / int(a) for a, b in pairs}
+    ratios = _ratios(node)
+    if ratios is None:
+        return "computed"
     if ratios == {1.0}:
         return "1"
     if all(ratio >= 1 for ratio in ratios):
         return "integer up" if all(ratio == int(ratio) for ratio in ratios) else "fraction up"
     return "half" if ratios <= {0.5, 1.0} else "other down"
+
+
+def _ratios(node: ir.Node) -> set[float] | None:
+    # scales came second until version 10, third since
+    given = next(
+        (tensor for value in node.inputs[1:3] if (tensor := constant(value)) is not None and tensor.size), None
+    )
+    if given is not None and "FLOAT" in given.dtype.name:
+        return {float(ratio) for ratio in given.numpy().reshape(-1)}
+    source, target = static_shape(node.inputs[0]), static_shape(node.outputs[0])
+    if source is None or target is None or 0 in source:
+        return None
+    return {b / a for a, b in zip(source, target, strict=True)}
 
 
 def dims_of(value: ir.Value) -> tuple[int | str, ...] | None:

@@ -89,6 +89,10 @@ class Backend(abc.ABC):
     """What `--target` takes; empty where there is nothing to choose."""
     tolerance_db: ClassVar[float] = 60.0
     """SQNR in dB above which the vendor's runtime counts as agreeing with the original on float models."""
+    roundoff: ClassVar[float] = 2.0**-24
+    """Unit roundoff of the arithmetic that the target computes float models in."""
+    execution_samples: ClassVar[int] = 4
+    """Samples that `execute` is given at most; fewer where the runtime is a slow emulator."""
     prober: ClassVar[str] = ""
     """ "module:function" that gives the vendor's verdict on one probe; see `graphopt.support.probe`."""
 

@@ -60,6 +60,29 @@ class Arg:
 
 
 @dataclass(frozen=True)
+class Quantization:
+    """The QuantizeLinear/DequantizeLinear around an operator.
+
+    Attributes:
+        activation: dtype of run-time inputs and outputs.
+        weight: dtype of the weights of a Conv, Gemm or MatMul.
+        per_channel: whether each output channel has a weight scale of its own.
+        bias: "int32", or "float32" for a bias that stays as it is.
+    """
+
+    activation: str
+    weight: str
+    per_channel: bool = False
+    bias: str = "int32"
+
+    @property
+    def label(self) -> str:
+        """As in "qdq=uint8:int8:channel"."""
+        more = (":channel" if self.per_channel else "") + (":float-bias" if self.bias == "float32" else "")
+        return f"qdq={self.activation}:{self.weight}{more}"
+
+
+@dataclass(frozen=True)
 class Case:
     """An operator with arguments and attributes, not yet bound to a version.
 
@@ -70,8 +93,9 @@ class Case:
         attributes: its attributes.
         outputs: how many of its outputs are used.
         core: whether it is also probed at the operator's other versions.
-        dynamic: whether axis 0 of the first input is symbolic.
-        quantized: (activation dtype, weight dtype, per channel) of the QuantizeLinear/DequantizeLinear around it.
+        dynamic: which axes of the first input are symbolic: "", "batch" (axis 0) or "all".
+        quantized: what is quantized around it.
+        paired: for QuantizeLinear and DequantizeLinear: whether the other one stands after or before it.
     """
 
     op_type: str
@@ -80,12 +104,21 @@ class Case:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     outputs: int = 1
     core: bool = False
-    dynamic: bool = False
-    quantized: tuple[str, str, bool] | None = None
+    dynamic: str = ""
+    quantized: Quantization | None = None
+    paired: bool = False
 
     def but(self, label: str, **changes: Any) -> Case:
         """The same case with changes; never core."""
         return replace(self, label=label, core=False, **changes)
+
+    def qdq(self, *forms: Quantization) -> list[Case]:
+        """The same case in quantized forms."""
+        return [self.but(form.label, quantized=form) for form in forms]
+
+    def symbolic(self) -> list[Case]:
+        """The same case with its first axis symbolic, and with all of them."""
+        return [self.but("dynamic", dynamic="batch"), self.but("dynamic=all", dynamic="all")]
 
 
 def np_dtype(name: str) -> np.dtype[Any]:
@@ -163,7 +196,7 @@ def model(case: Case, opset: int, name: str) -> tuple[onnx.ModelProto, dict[str,
         if arg.constant:
             initializers.append(numpy_helper.from_array(array, f"x{index}"))
         else:
-            dims = ["N", *arg.shape[1:]] if case.dynamic and index == 0 and arg.shape else list(arg.shape)
+            dims = _dims(arg.shape, case.dynamic if index == 0 else "")
             inputs.append(
                 helper.make_tensor_value_info(f"x{index}", helper.np_dtype_to_tensor_dtype(array.dtype), dims)
             )
@@ -175,3 +208,8 @@ def model(case: Case, opset: int, name: str) -> tuple[onnx.ModelProto, dict[str,
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8 if opset < 19 else 10)
     return made, run
+
+
+def _dims(shape: tuple[int, ...], dynamic: str) -> list[int | str]:
+    symbols = {"": 0, "batch": 1, "all": len(shape)}[dynamic]
+    return ["N" if axis == 0 else f"D{axis}" for axis in range(len(shape))][:symbols] + list(shape[symbols:])

@@ -2,7 +2,7 @@
 
     input.0.dtype  "float32"          input.0.rank   4          input.1.constant  True      input.2.present  False
     attr.ceil_mode 0                  attr.pads      "symmetric"                            attr.axis        "last"
-    static         True               broadcast      "same"     outputs           1         empty            False
+    shapes         "static"           broadcast      "same"     outputs           1         empty            False
     qdq.activation "uint8"            qdq.weight     "int8"     qdq.per_channel   True
 
 A fact that applies but cannot be read off the model is UNKNOWN; one that does not apply is left out. Attributes that
@@ -109,7 +109,7 @@ def facts(node: ir.Node, schema: Operator) -> dict[str, Fact]:
             known["input.0.rank"] = _rank(rest[0])
     if schema.outputs > 1:
         known["outputs"] = sum(1 for value in node.outputs if value.uses() or value.is_graph_output())
-    known["static"] = _static(shapes + [dims_of(value) for value in node.outputs])
+    known["shapes"] = _shapes(node)
     known["empty"] = any(shape is not None and 0 in shape for shape in shapes)
     if len(shapes) > 1 and (schema.variadic or schema.required > 1) and node.op_type in _BROADCASTING:
         known["broadcast"] = broadcasting(shapes)
@@ -148,10 +148,17 @@ def broadcasting(shapes: Sequence[tuple[int | str, ...] | None]) -> str:
     return ("same", "scalar", "channel", "trailing", "one-sided", "mutual")[worst]
 
 
-def _static(shapes: Sequence[tuple[int | str, ...] | None]) -> Fact:
-    if any(shape is None for shape in shapes):
+def _shapes(node: ir.Node) -> Fact:
+    read = [dims_of(value) for value in node.inputs if value is not None]
+    known = [shape for shape in read if shape is not None]
+    if len(known) < len(read):
         return UNKNOWN
-    return all(isinstance(dim, int) for shape in shapes if shape is not None for dim in shape)
+    if all(isinstance(dim, int) for shape in known for dim in shape):
+        made = [dims_of(value) for value in node.outputs]
+        static = all(shape is not None and all(isinstance(dim, int) for dim in shape) for shape in made)
+        return "static" if static else "data-dependent"
+    batch = all(isinstance(dim, int) for shape in known for dim in shape[1:])
+    return "dynamic batch" if batch else "dynamic"
 
 
 def _rank(value: ir.Value) -> Fact:
@@ -169,16 +176,18 @@ def _quantization(node: ir.Node) -> dict[str, Fact]:
     sources = [value.producer() if value is not None else None for value in node.inputs]
     dequantized = [s if s is not None and s.op_type == "DequantizeLinear" else None for s in sources]
     if not any(dequantized):
-        return {"qdq.activation": "none", "qdq.weight": "none"}
+        return {"qdq.activation": "none", "qdq.weight": "none", "qdq.bias": "none"}
     users = [use.node for value in node.outputs for use in value.uses()]
     closed = bool(users) and all(user.op_type == "QuantizeLinear" for user in users)
-    known: dict[str, Fact] = {"qdq.activation": "none", "qdq.weight": "none"}
+    known: dict[str, Fact] = {"qdq.activation": "none", "qdq.weight": "none", "qdq.bias": "none"}
     for source in dequantized:
         quantized = source.inputs[0] if source is not None else None
         if source is None or quantized is None:
             continue
         if constant(quantized) is None:
             known["qdq.activation"] = _dtype(quantized) if closed else "input only"
+        elif _dtype(quantized) == "int32":
+            known["qdq.bias"] = "int32"
         elif known["qdq.weight"] == "none":
             known["qdq.weight"] = _dtype(quantized)
             scale = source.inputs[1]

@@ -24,6 +24,7 @@ _LAYOUT: Final = frozenset(
     {"transpose", "reshape", "shuffle", "constant", "cast", "convert", "identity", "quantize", "dequantize", "noop"}
 )
 _DOMAINS: Final[Mapping[str, tuple[Fact, ...]]] = {
+    "qdq.bias": ("none", "int32"),
     "attr.auto_pad": ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"),
     "attr.strides": ("1", "equal", "unequal"),
     "attr.dilations": ("1", "equal", "unequal"),
@@ -143,8 +144,8 @@ def _conditions(taken: Sequence[Result], refused: Sequence[Result]) -> tuple[lis
     names = sorted({name for result in (*taken, *refused) for name in result.facts})
     limits: dict[str, Is] = {}
     for name in names:
-        seen = {result.facts[name] for result in taken if name in result.facts}
-        if seen and UNKNOWN not in seen and not _everything(name, seen):
+        seen = {result.facts[name] for result in taken if name in result.facts} - {UNKNOWN}
+        if seen and not _everything(name, seen):
             limits[name] = Is.model_validate({"fact": name, "in": sorted(seen, key=lambda v: (str(type(v)), str(v)))})
     broken = {
         result.id: [name for name, must in limits.items() if must.holds(result.facts) is False] for result in refused

@@ -14,7 +14,6 @@ from graphopt.support.harness import sweep
 from graphopt.support.infer import rows
 from graphopt.support.probe import probes
 from graphopt.support.suite import suite
-from graphopt.support.sweeps import operators
 from graphopt.support.table import Row, Table
 
 
@@ -43,20 +42,20 @@ def measure(
 
     Raises:
         MissingExtraError: the vendor's package is not installed.
-        UserError: an operator that no sweep knows, or a backend without a prober.
+        UserError: an operator that no probe asks about, or a backend without a prober.
     """
     toolchain = backend.toolchain()
     if toolchain is None:
         raise MissingExtraError(backend.title, backend.extra)
     if not backend.prober:
         raise UserError(f"the backend {backend.name} has no prober: set `prober` in its class to measure it")
-    for op in ops or ():
-        if op not in operators():
-            raise UserError(f"no sweep knows the operator {op}: known are {', '.join(operators())}")
+    asked = [*probes(ops), *suite(ops)]
+    if unknown := sorted(set(ops or ()) - {probe.op_type for probe in asked}):
+        raise UserError(f"no probe asks about {', '.join(unknown)}: is it spelled as in ONNX, with its capitals?")
     journal = folder / f"{backend.name}.jsonl"
     found = rows(
         sweep(
-            [*probes(ops), *suite(ops)],
+            asked,
             backend.prober,
             journal,
             toolchain=toolchain,

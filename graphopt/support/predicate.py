@@ -156,7 +156,7 @@ def found(predicate: Predicate, facts: Facts) -> str:
 
 
 _NAMES: Final = {
-    "static": "every shape",
+    "shapes": "its shapes",
     "broadcast": "the broadcasting between its inputs",
     "empty": "a tensor without elements",
     "outputs": "the number of used outputs",
@@ -165,12 +165,12 @@ _NAMES: Final = {
     "inputs.count": "the number of inputs",
     "qdq.activation": "the quantization of its activations",
     "qdq.weight": "the quantization of its weights",
+    "qdq.bias": "the quantization of its bias",
     "qdq.per_channel": "per-channel quantization",
 }
 _YES_NO: Final = {
     "constant": ("a constant", "computed at run time"),
     "present": ("given", "absent"),
-    "static": ("static", "dynamic"),
     "empty": ("present", "absent"),
     "per_channel": ("used", "unused"),
 }

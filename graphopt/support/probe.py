@@ -84,7 +84,7 @@ def build(case: Case, version: int) -> Probe | None:
 
     name = f"{case.op_type}-{version}/{case.label}"
     # 16-bit quantization came with opset 21
-    opset = opset_of(case.op_type, version, 21 if case.quantized and "16" in case.quantized[0] else 0)
+    opset = opset_of(case.op_type, version, 21 if case.quantized and "16" in case.quantized.activation else 0)
     made = model(case, opset, name) if opset is not None else None
     if made is None:
         return None
@@ -92,15 +92,17 @@ def build(case: Case, version: int) -> Probe | None:
     if case.quantized is not None:
         from graphopt.support.quantized import surround
 
-        wrapped = surround(proto, inputs, *case.quantized)
-        if wrapped is None:
+        if not surround(proto, inputs, case.quantized):
             return None
-        proto = wrapped
+    if case.paired:
+        from graphopt.support.quantized import pair
+
+        pair(proto, inputs)
     try:
         expected = reference(proto, inputs)
         if expected is None:
             return None
-        _type_outputs(proto, expected, dynamic=case.dynamic)
+        _type_outputs(proto, expected, dynamic=bool(case.dynamic))
         onnx.checker.check_model(proto, full_check=True)
         proto = shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)
     except (onnx.checker.ValidationError, shape_inference.InferenceError):

@@ -9,39 +9,38 @@ import numpy as np
 if TYPE_CHECKING:
     import onnx
 
+    from graphopt.support.case import Quantization
+
 _BIASED: Final = ("Conv", "ConvTranspose", "Gemm")
 _PARAMETERS: Final = ("Clip", "Pad", "Resize", "Reshape")
 
 
-def surround(
-    proto: onnx.ModelProto, inputs: dict[str, np.ndarray], activation: str, weight: str, per_channel: bool
-) -> onnx.ModelProto | None:
-    """The QDQ form of a one-operator float32 model.
+def surround(proto: onnx.ModelProto, inputs: dict[str, np.ndarray], form: Quantization) -> bool:
+    """Make the QDQ form of a one-operator float32 model, in place.
 
     Activations are quantized over the range they have here: unsigned dtypes asymmetrically, signed ones with zero
     point 0. A constant second input of a Conv, Gemm or MatMul is a weight, symmetric, stored quantized; the bias of a
-    Conv or Gemm is int32 with the product of both scales (ONNX operator QLinearConv, input B). What the inputs of an
-    operator share in meaning (Concat, pooling) is not forced to share a scale.
+    Conv or Gemm is int32 with the product of both scales (ONNX operator QLinearConv, input B), or stays in floating
+    point. What the inputs of an operator share in meaning (Concat, pooling) is not forced to share a scale.
 
     Args:
         proto: the model; its outputs need no types.
         inputs: run-time inputs, float32 where they are to be quantized.
-        activation: dtype of activations.
-        weight: dtype of weights.
-        per_channel: one weight scale for each output channel.
+        form: what to quantize to.
 
     Returns:
-        The model, None where nothing can be quantized in it or the opset lacks the form.
+        False where nothing can be quantized in it or the opset lacks the form.
     """
     from onnx import helper, numpy_helper
 
     from graphopt.support.probe import reference
 
     opset = proto.opset_import[0].version
+    activation, weight, per_channel = form.activation, form.weight, form.per_channel
     wide = "16" in activation or "4" in weight
     answers = reference(proto, inputs)
     if answers is None or opset < (21 if wide else 13 if per_channel else 10):
-        return None
+        return False
     node = proto.graph.node[0]
     axis: int | None
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
@@ -63,6 +62,8 @@ def surround(
             before.append(helper.make_node("DequantizeLinear", [f"{name}_q", *parameters], [f"{name}_d"]))
         elif name in constants and constants[name].dtype == np.float32 and node.op_type not in _PARAMETERS:
             if index == 2 and node.op_type in _BIASED:
+                if form.bias == "float32":
+                    continue
                 scale, zero, dtype, axis = scales[0] * scales[1], np.zeros_like(scales[1], np.int32), "int32", 0
             else:
                 axis = _channel_axis(node) if per_channel else None
@@ -78,7 +79,7 @@ def surround(
             continue
         node.input[index] = f"{name}_d"
     if 0 not in scales:
-        return None
+        return False
     for index, name in enumerate(list(node.output)):
         if answers[name].dtype != np.float32:
             continue
@@ -93,7 +94,31 @@ def surround(
     del proto.graph.initializer[:]
     proto.graph.node.extend([*before, *middle, *after])
     proto.graph.initializer.extend([*kept, *extra])
-    return proto
+    return True
+
+
+def pair(proto: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> None:
+    """Put a DequantizeLinear after a QuantizeLinear, or a QuantizeLinear before a DequantizeLinear, in place.
+
+    This is how they stand in models; alone they would have a quantized graph input or output, which few vendors take.
+
+    Args:
+        proto: a model whose one node is either; x1 and x2 are scale and zero point.
+        inputs: its run-time inputs; x0 becomes float32 where it was quantized.
+    """
+    from onnx import TensorProto, helper
+
+    node = proto.graph.node[0]
+    names = list(node.input[1:])
+    more = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    if node.op_type == "QuantizeLinear":
+        node.output[0] = "q"
+        proto.graph.node.append(helper.make_node("DequantizeLinear", ["q", *names], ["y0"], **more))
+        return
+    node.input[0] = "q"
+    proto.graph.node.insert(0, helper.make_node("QuantizeLinear", ["x0", *names], ["q"], **more))
+    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT
+    inputs["x0"] = inputs["x0"].astype(np.float32)
 
 
 def _channel_axis(node: onnx.NodeProto) -> int:

@@ -21,7 +21,7 @@ def remedy(op_type: str, must: Predicate | None = None, known: Facts | None = No
         return "change one of these; the pass `legalize` does so where it knows how"
     wanted = " or ".join(words(must.fact, value) for value in must.values)
     part = must.fact.rpartition(".")[2]
-    if must.fact == "static":
+    if must.fact == "shapes":
         return "fix the free dimensions with --dim NAME=SIZE"
     if must.fact.startswith("qdq."):
         return f"quantize with a scheme that this backend takes ({wanted}), or leave the node in floating point"

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from graphopt.support.case import Arg, Case
+from graphopt.support.case import Arg, Case, Quantization
 
 IMAGE: Final = Arg((1, 4, 6, 6))
 SHAPES: Final = ((6,), (3, 6), (2, 3, 6), (1, 4, 6, 6), (1, 4, 3, 6, 6), (1, 2, 2, 3, 4, 5))
 DTYPES: Final = ("float16", "float64", "bfloat16", "int8", "uint8", "int32", "int64", "bool")
+PLAIN: Final = (Quantization("uint8", "uint8"), Quantization("int8", "int8"))
+"""Quantized forms of an operator without weights."""
+WEIGHTED: Final = (
+    *PLAIN,
+    Quantization("int8", "int8", per_channel=True),
+    Quantization("int8", "int8", bias="float32"),
+    Quantization("int8", "int8", per_channel=True, bias="float32"),
+    Quantization("uint8", "int8"),
+    Quantization("uint8", "int8", per_channel=True),
+    Quantization("uint16", "int8"),
+    Quantization("uint16", "int8", per_channel=True),
+)
+"""Quantized forms of an operator with weights."""
 
 
 def integers(attribute: str, *values: int) -> Arg:
@@ -27,9 +40,8 @@ def data_cases(base: Case) -> list[Case]:
     assert first is not None
     return [
         *(base.but(dtype, args=(Arg(first.shape, dtype), *rest)) for dtype in DTYPES),
-        base.but("dynamic", dynamic=True),
-        base.but("qdq=uint8:uint8", quantized=("uint8", "uint8", False)),
-        base.but("qdq=int8:int8", quantized=("int8", "int8", False)),
+        *base.symbolic(),
+        *base.qdq(*PLAIN),
     ]
 
 

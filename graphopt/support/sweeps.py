@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from graphopt.support.case import MAIN_OPSET, Arg, Case, allowed, since, versions
-from graphopt.support.sweep_words import DTYPES, SHAPES, computed, integers
+from graphopt.support.sweep_words import DTYPES, PLAIN, SHAPES, WEIGHTED, computed, integers
 
 IMAGE: Final = (1, 4, 8, 8)
 
@@ -52,22 +52,11 @@ def _short(value: Any) -> str:
     return "x".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _dynamic(base: Case) -> Case:
-    return base.but("dynamic", dynamic=True)
-
-
-def _quantized(base: Case, *, channels: bool = False) -> Iterator[Case]:
-    for activation, weight in (("uint8", "uint8"), ("int8", "int8"), ("uint8", "int8"), ("uint16", "int8")):
-        yield base.but(f"qdq={activation}:{weight}", quantized=(activation, weight, False))
-        if channels and weight == "int8":
-            yield base.but(f"qdq={activation}:{weight}:channel", quantized=(activation, weight, True))
-
-
 def _unary(op: str, kind: str = "normal", changes: Sequence[Attributes] = (), dtype: str = "float32") -> list[Case]:
     base = Case(op, "base", (Arg(SHAPES[3], dtype, kind=kind),), core=True)
     ranks = [base.but(f"rank={len(shape)}", args=(Arg(shape, dtype, kind=kind),)) for shape in SHAPES]
-    quantized = [] if dtype == "bool" or op in _STEPS else list(_quantized(base))[:2]
-    return [base, *ranks, *_dtypes(base), *_attributes(base, changes), _dynamic(base), *quantized]
+    quantized = [] if dtype == "bool" or op in _STEPS else base.qdq(*PLAIN)
+    return [base, *ranks, *_dtypes(base), *_attributes(base, changes), *base.symbolic(), *quantized]
 
 
 def _binary(op: str, kind: str = "normal", dtype: str = "float32", changes: Sequence[Attributes] = ()) -> list[Case]:
@@ -91,8 +80,8 @@ def _binary(op: str, kind: str = "normal", dtype: str = "float32", changes: Sequ
         ),
         *_dtypes(base, (0, 1)),
         *_attributes(base, changes),
-        _dynamic(base),
-        *([] if dtype == "bool" or op in _STEPS else list(_quantized(base))[:2]),
+        *base.symbolic(),
+        *([] if dtype == "bool" or op in _STEPS else base.qdq(*PLAIN)),
     ]
 
 
@@ -111,8 +100,8 @@ def _variadic(op: str, attributes: Attributes, changes: Sequence[Attributes] = (
         *(many(f"rank={len(s)}", s, s, changed=more) for s, more in zip(SHAPES, last, strict=True)),
         *_dtypes(base, (0, 1)),
         *_attributes(base, changes),
-        _dynamic(base),
-        *list(_quantized(base))[:2],
+        *base.symbolic(),
+        *base.qdq(*PLAIN),
     ]
     if "axis" not in attributes:
         found += [many("scalar", SHAPES[3], ()), many("channel", SHAPES[3], (1, 4, 1, 1))]
@@ -165,9 +154,9 @@ def _conv(op: str) -> list[Case]:
             for case in _attributes(depthwise, [{"pads": [1, 1, 1, 1]}, {"strides": [2, 2]}, {"dilations": [2, 2]}])
         ),
         *_dtypes(base, (0, 1, 2)),
-        _dynamic(base),
-        *_quantized(base, channels=True),
-        *_quantized(depthwise.but("depthwise"), channels=True),
+        *base.symbolic(),
+        *base.qdq(*WEIGHTED),
+        *(depthwise.but(f"depthwise,{form.label}", quantized=form) for form in WEIGHTED),
     ]
 
 
@@ -197,15 +186,15 @@ def _pool(op: str) -> list[Case]:
         Case(op, "dilations=2x2", base.args, {**base.attributes, "dilations": [2, 2]}, core=average),
         *_attributes(base, changes),
         *_dtypes(base),
-        _dynamic(base),
-        *_quantized(base),
+        *base.symbolic(),
+        *base.qdq(*PLAIN, WEIGHTED[5], WEIGHTED[7]),
     ]
 
 
 def _global_pool(op: str) -> list[Case]:
     base = Case(op, "base", (Arg(IMAGE),), core=True)
     ranks = [base.but(f"rank={len(shape)}", args=(Arg(shape),)) for shape in SHAPES[2:5]]
-    return [base, *ranks, *_dtypes(base), _dynamic(base), *list(_quantized(base))[:2]]
+    return [base, *ranks, *_dtypes(base), *base.symbolic(), *base.qdq(*PLAIN)]
 
 
 def _normalize(op: str) -> list[Case]:
@@ -228,8 +217,8 @@ def _normalize(op: str) -> list[Case]:
         *([base.but("no-bias", args=base.args[:2]), axis] if op == "LayerNormalization" else []),
         *([base.but("training", attributes={"training_mode": 1}, outputs=3)] if op == "BatchNormalization" else []),
         *_dtypes(base, tuple(range(len(base.args)))),
-        _dynamic(base),
-        *list(_quantized(base))[:2],
+        *base.symbolic(),
+        *base.qdq(*PLAIN),
     ]
 
 
@@ -251,8 +240,8 @@ def _reduce(op: str, kind: str = "normal") -> list[Case]:
         *(over(f"rank={len(shape)}", shape, (-1,)) for shape in SHAPES),
         over("noop_with_empty_axes=1", IMAGE, None, attributes={"noop_with_empty_axes": 1}, core=True),
         *_dtypes(base),
-        _dynamic(base),
-        *list(_quantized(base))[:2],
+        *base.symbolic(),
+        *base.qdq(*PLAIN),
     ]
 
 
@@ -263,8 +252,8 @@ def _axis(op: str, changes: Sequence[Attributes] = ()) -> list[Case]:
         *_attributes(base, [{"axis": 1}, {"axis": 0}, {"axis": 2}, *changes]),
         *(base.but(f"rank={len(shape)}", args=(Arg(shape),)) for shape in SHAPES),
         *_dtypes(base),
-        _dynamic(base),
-        *list(_quantized(base))[:2],
+        *base.symbolic(),
+        *base.qdq(*PLAIN),
     ]
 
 
@@ -284,8 +273,8 @@ def _matmul() -> list[Case]:
         product("by-vector", (3, 6), (6,)),
         base.but("first=constant", args=(Arg((3, 6), constant=True), Arg((6, 4)))),
         *_dtypes(base, (0, 1)),
-        _dynamic(base),
-        *_quantized(base, channels=True),
+        *base.symbolic(),
+        *base.qdq(*WEIGHTED),
     ]
 
 
@@ -309,8 +298,8 @@ def _gemm() -> list[Case]:
         base.but("bias=computed", args=(*base.args[:2], Arg((5,)))),
         base.but("transA=1", args=(Arg((6, 3)), *base.args[1:]), attributes={"transA": 1, "transB": 1}),
         *_dtypes(base, (0, 1, 2)),
-        _dynamic(base),
-        *_quantized(base, channels=True),
+        *base.symbolic(),
+        *base.qdq(*WEIGHTED),
     ]
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from graphopt.support.case import Arg, Case
-from graphopt.support.sweep_words import IMAGE, SHAPES, computed, data_cases, form, integers
+from graphopt.support.sweep_words import IMAGE, PLAIN, SHAPES, computed, data_cases, form, integers
 
 
 def _reshape() -> list[Case]:
@@ -133,9 +133,8 @@ def _pad() -> list[Case]:
         base.but("float64", args=(Arg(IMAGE.shape, "float64"), pads)),
         base.but("int32", args=(Arg(IMAGE.shape, "int32"), pads)),
         base.but("int64", args=(Arg(IMAGE.shape, "int64"), pads)),
-        base.but("dynamic", dynamic=True),
-        base.but("qdq=uint8:uint8", quantized=("uint8", "uint8", False), args=(IMAGE, pads)),
-        base.but("qdq=int8:int8", quantized=("int8", "int8", False), args=(IMAGE, pads)),
+        *base.symbolic(),
+        *base.but("", args=(IMAGE, pads)).qdq(*PLAIN),
     ]
 
 
@@ -212,7 +211,7 @@ def _repeat(op: str) -> list[Case]:
 
 def _shape(op: str) -> list[Case]:
     base = form(op, "base", IMAGE, core=True)
-    return [base, *([form(op, "start=1", IMAGE, start=1)] if op == "Shape" else []), base.but("dynamic", dynamic=True)]
+    return [base, *([form(op, "start=1", IMAGE, start=1)] if op == "Shape" else []), *base.symbolic()]
 
 
 SWEEPS: Final[dict[str, Callable[[], list[Case]]]] = {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from graphopt.support.case import Arg, Case
-from graphopt.support.sweep_words import IMAGE, SHAPES, data_cases, form
+from graphopt.support.sweep_words import IMAGE, PLAIN, SHAPES, data_cases, form
 
 
 def _gather(op: str) -> list[Case]:
@@ -52,7 +53,7 @@ def _cast() -> list[Case]:
         for a, b in pairs
     ]
     ranks = [form("Cast", f"rank={len(s)}", Arg(s, "int32"), to=1) for s in SHAPES]
-    return [*found, *ranks, form("Cast", "dynamic", Arg(IMAGE.shape, "int32"), to=1).but("dynamic", dynamic=True)]
+    return [*found, *ranks, *form("Cast", "", Arg(IMAGE.shape, "int32"), to=1).symbolic()]
 
 
 def _clip() -> list[Case]:
@@ -71,9 +72,8 @@ def _clip() -> list[Case]:
             form("Clip", dtype, Arg(IMAGE.shape, dtype), *(Arg((), dtype, True, values=(v,)) for v in (0, 2)))
             for dtype in ("float16", "float64", "int8", "uint8", "int32", "int64")
         ),
-        base.but("dynamic", dynamic=True),
-        base.but("qdq=uint8:uint8", quantized=("uint8", "uint8", False)),
-        base.but("qdq=int8:int8", quantized=("int8", "int8", False)),
+        *base.symbolic(),
+        *base.qdq(*PLAIN),
     ]
 
 
@@ -89,9 +89,8 @@ def _prelu() -> list[Case]:
         slope("computed", (4, 1, 1), False),
         *(slope(f"rank={len(s)}", (1,), x=Arg(s)) for s in SHAPES),
         *(slope(d, (4, 1, 1), x=Arg(IMAGE.shape, d)) for d in ("float16", "float64", "int32")),
-        base.but("dynamic", dynamic=True),
-        base.but("qdq=uint8:uint8", quantized=("uint8", "uint8", False)),
-        base.but("qdq=int8:int8", quantized=("int8", "int8", False)),
+        *base.symbolic(),
+        *base.qdq(*PLAIN),
     ]
 
 
@@ -116,7 +115,7 @@ def _where() -> list[Case]:
         choose("one-sided", (1, 1, 6, 6), x, (), constant=True),
         *(choose(f"rank={len(s)}", s, s, s) for s in SHAPES),
         *(choose(dtype, x, x, x, dtype=dtype) for dtype in ("float16", "int32", "int64", "bool")),
-        base.but("dynamic", dynamic=True),
+        *base.symbolic(),
     ]
 
 
@@ -148,7 +147,8 @@ def _quantize(op: str) -> list[Case]:
         scale = Arg(shape, constant=True, kind="positive")
         point = Arg(shape, dtype, True, values=(zero,) * (channels or 1))
         data = Arg(x) if op == "QuantizeLinear" else Arg(x, dtype)
-        return form(op, label, data, scale, point, **more)
+        paired = more.pop("paired", False)
+        return replace(form(op, label, data, scale, point, **more), paired=paired)
 
     base = scaled("base", "uint8", core=True)
     return [
@@ -161,7 +161,16 @@ def _quantize(op: str) -> list[Case]:
         *([scaled("int32", "int32")] if op == "DequantizeLinear" else []),
         scaled("channel", "int8", channels=4, axis=1),
         *(scaled(f"rank={len(s)}", "uint8", x=s) for s in SHAPES),
-        base.but("dynamic", dynamic=True),
+        *base.symbolic(),
+        *(
+            scaled(f"pair,{label},rank={len(s)}", dtype, zero, paired=True, x=s)
+            for dtype, zero, label in (("uint8", 0, "uint8"), ("int8", 0, "int8"), ("uint8", 3, "uint8,zero=3"))
+            for s in SHAPES
+        ),
+        scaled("pair,uint16", "uint16", 7, paired=True, core=True),
+        scaled("pair,int16", "int16", paired=True, core=True),
+        scaled("pair,channel", "int8", channels=4, axis=1, paired=True),
+        scaled("", "int8", paired=True).but("pair,dynamic", dynamic="batch"),
     ]
 
 

@@ -23,7 +23,12 @@ _BITS = {2: np.int16, 4: np.int32, 8: np.int64}
 
 
 def noise_floor(
-    model: ir.Model, samples: Sequence[Mapping[str, Array]], *, expected: Sequence[Sample] | None = None, seed: int = 0
+    model: ir.Model,
+    samples: Sequence[Mapping[str, Array]],
+    *,
+    expected: Sequence[Sample] | None = None,
+    seed: int = 0,
+    roundoff: float | None = None,
 ) -> list[OutputError]:
     """Measure the error that one unit in the last place of float inputs and weights makes in the outputs.
 
@@ -32,6 +37,8 @@ def noise_floor(
         samples: its inputs.
         expected: its outputs on them, computed here where they are not given.
         seed: of the random directions.
+        roundoff: relative size of the step where it is not one unit in the last place, as 2⁻¹¹ for what rounding to
+            float16 does to a float32 model.
 
     Returns:
         For each output the worst record of some trials. Weights are perturbed smallest first, up to 64 MiB of them,
@@ -44,8 +51,10 @@ def noise_floor(
     rng = np.random.default_rng(seed)
     worst: dict[str, OutputError] = {}
     for _ in range(TRIALS):
-        runner = Runner(_perturbed(model, rng))
-        moved = [runner.run({name: nudge(array, rng) for name, array in sample.items()}) for sample in samples]
+        runner = Runner(_perturbed(model, rng, roundoff))
+        moved = [
+            runner.run({name: nudge(array, rng, roundoff) for name, array in sample.items()}) for sample in samples
+        ]
         for error in compare(expected, moved):
             known = worst.get(error.name)
             if known is None or (error.sqnr_db, error.match) < (known.sqnr_db, known.match):
@@ -66,20 +75,24 @@ def precision(model: ir.Model) -> float:
     return max([2.0**-24, *(unit_roundoff(kind.numpy()) for kind in wanted if kind in types)])
 
 
-def nudge(array: Array, rng: np.random.Generator) -> Array:
-    """Move each float of an array by one unit in its last place, up or down at random; zeros stay what they are."""
+def nudge(array: Array, rng: np.random.Generator, roundoff: float | None = None) -> Array:
+    """Move each float of an array by one unit in its last place, up or down at random; zeros stay what they are.
+
+    With `roundoff` the step is as large as that share of the number instead, where that is more.
+    """
     kind = _BITS.get(array.itemsize)
     if kind is None or not is_float(array.dtype) or array.dtype.kind == "c":
         return array
     # The integers behind the floats are ordered like their magnitudes, so ±1 there is the neighboring float.
-    steps = rng.choice(np.array([-1, 1], kind), array.shape)
+    far = 1 if roundoff is None else max(1, round(roundoff / unit_roundoff(array.dtype)))
+    steps = rng.choice(np.array([-far, far], kind), array.shape)
     moved = (np.asarray(array, order="C").view(kind) + steps).view(array.dtype)
     with np.errstate(over="ignore"):
         keep = (array == 0) | ~np.isfinite(array) | ~np.isfinite(moved)
     return np.where(keep, array, moved)
 
 
-def _perturbed(model: ir.Model, rng: np.random.Generator) -> ir.Model:
+def _perturbed(model: ir.Model, rng: np.random.Generator, roundoff: float | None) -> ir.Model:
     copy = model.clone()
     weights = [
         value
@@ -95,5 +108,5 @@ def _perturbed(model: ir.Model, rng: np.random.Generator) -> ir.Model:
         tensor = value.const_value
         if tensor is None or (budget := budget - tensor.nbytes) < 0:
             break
-        value.const_value = ir.tensor(nudge(tensor.numpy(), rng), dtype=tensor.dtype, name=tensor.name)
+        value.const_value = ir.tensor(nudge(tensor.numpy(), rng, roundoff), dtype=tensor.dtype, name=tensor.name)
     return copy

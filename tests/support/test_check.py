@@ -22,7 +22,7 @@ def fact(name: str, *values: object, **more: object) -> Condition:
 
 OK = Verdict(claimed=True, compiled=True, ran=True, numerics="pass")
 FLOAT = fact("input.0.dtype", "float32", effect="rejected", says="no such kernel", probes=["Relu-14/float64"])
-STATIC = fact("static", True, effect="rejected", probes=["Relu-14/dynamic"])
+STATIC = fact("shapes", "static", effect="rejected", probes=["Relu-14/dynamic"])
 TABLE = Table(
     backend="toy",
     toolchain="toy 1.0",
@@ -118,7 +118,7 @@ def test_an_operator_that_onnx_lacks_is_not_supported() -> None:
 
 def test_a_symbolic_dimension_is_told_from_a_static_one() -> None:
     (finding,) = run("y = Relu(x)", signature="(float[N,4] x) => (float[N,4] y)").findings
-    assert finding.reason == "every shape must be static, found dynamic"
+    assert finding.reason == "its shapes must be static, found dynamic batch"
     assert "--dim" in finding.remedy
 
 

@@ -89,9 +89,9 @@ def test_unknown_is_said_and_symbolic_is_dynamic() -> None:
     schema = operator("", "Relu", 17)
     assert schema is not None
     assert facts(nodes[1], schema)["input.0.rank"] == "unknown"
-    assert facts(nodes[1], schema)["static"] == "unknown"
+    assert facts(nodes[1], schema)["shapes"] == "unknown"
     assert facts(nodes[0], schema)["input.0.rank"] == 2
-    assert of("y = Relu(x)", "(float[N,4] x) => (float y)")["static"] is False
+    assert of("y = Relu(x)", "(float[N,4] x) => (float y)")["shapes"] == "dynamic batch"
 
 
 def test_the_quantized_surroundings_of_a_node() -> None:

@@ -41,7 +41,7 @@ POOL = Row(
         ),
     ),
 )
-facts = st.sampled_from(["attr.mode", "input.0.rank", "input.1.constant", "static"])
+facts = st.sampled_from(["attr.mode", "input.0.rank", "input.1.constant", "shapes"])
 values = st.one_of(st.none(), st.booleans(), st.integers(-3, 9), st.text(max_size=4))
 atoms = st.builds(lambda f, v: {"fact": f, "in": v}, facts, st.lists(values, min_size=1, max_size=3))
 predicates = st.recursive(
@@ -107,7 +107,7 @@ def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
         ({"fact": "input.1.constant", "in": [True]}, "input 1 must be a constant"),
         ({"fact": "input.0.rank", "min": 1, "max": 5}, "the rank of input 0 must be between 1 and 5"),
         ({"fact": "input.0.dtype", "in": ["float32", "float16"]}, "the dtype of input 0 must be float32 or float16"),
-        ({"fact": "static", "in": [True]}, "every shape must be static"),
+        ({"fact": "shapes", "in": ["static"]}, "its shapes must be static"),
         ({"fact": "input.2.present", "in": [False]}, "input 2 must be absent"),
         (
             {"not": {"all": [{"fact": "attr.a", "in": [1]}, {"fact": "attr.b", "in": [2]}]}},

@@ -40,6 +40,7 @@ class Emitter:
         self.broken: set[ir.Value] = set()
         self._homes: dict[ir.Value, dict[Layout, int]] = {}
         self._folded: dict[ir.Value, np.ndarray] = {}
+        self._made: dict[ir.Value, tuple[tuple[int, ...], str]] = {}
 
     # What is known of a value
 
@@ -49,6 +50,8 @@ class Emitter:
         Raises:
             Decline: the rank or a dimension is not known.
         """
+        if value in self._made:
+            return self._made[value][0]
         known = self.constant(value) if value.shape is None else None
         dims = known.shape if known is not None else value.shape
         if dims is None:
@@ -67,6 +70,8 @@ class Emitter:
         Raises:
             Decline: it is not known.
         """
+        if value in self._made:
+            return self._made[value][1]
         known = self.constant(value) if value.dtype is None else None
         if known is not None:
             return str(known.dtype)
@@ -101,8 +106,12 @@ class Emitter:
         Raises:
             Decline: its shape is not the one that ONNX's shape inference found.
         """
-        where = layout.identity(self.rank(value)) if stored_as is None else stored_as
-        expected, found = layout.stored(self.shape(value), where), self.flat.tensors[tensor].shape
+        found = self.flat.tensors[tensor].shape
+        where = layout.identity(len(found)) if stored_as is None else stored_as
+        if value.shape is None or not value.shape.is_static():
+            # Inference does not know every operator; what is written is the better witness.
+            self._made[value] = layout.stored(found, layout.inverse(where)), self.dtype_of(tensor)
+        expected = layout.stored(self.shape(value), where)
         if expected != found:
             raise Decline(f"LiteRT would make shape {list(found)} of {value.name!r}, which is {list(expected)}")
         self._homes.setdefault(value, {})[where] = tensor

@@ -58,7 +58,10 @@ def lower(model: ir.Model) -> Lowered:
             issues += _lower_node(node, e)
     if issues:
         return Lowered(None, tuple(issues), e.flat)
-    outputs = _outputs(graph.outputs, placed, e)
+    try:
+        outputs = _outputs(graph.outputs, placed, e)
+    except Decline as decline:
+        return Lowered(None, (NodeIssue(e.origin, "", f"output {e.origin!r}: {decline}"),), e.flat)
     e.flat.prune(list(outputs.values()))
     return Lowered(e.flat.serialize(placed, outputs, graph.name or "graphopt"), (), e.flat)
 
@@ -115,9 +118,9 @@ def _outputs(values: Sequence[ir.Value], inputs: dict[str, int], e: Emitter) -> 
     """The tensor of each output in ONNX's layout: its own, never an input, a constant or another output."""
     taken, outputs = set(inputs.values()), {}
     for value in values:
+        e.origin = str(value.name)
         tensor = e.read(value, layout.identity(e.rank(value)))
         if tensor in taken or e.flat.tensors[tensor].data is not None:
-            e.origin = str(value.name)
             tensor = e.copy(tensor)
         taken.add(tensor)
         outputs[str(value.name)] = tensor

@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 import onnx.parser
 import pytest
+
 from graphopt_backends.snpe.backend import SnpeBackend
 
 _DEMO = {

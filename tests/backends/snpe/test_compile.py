@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from graphopt_backends.snpe.backend import SnpeBackend
-from graphopt_backends.snpe.dlc import read
 
 from graphopt.errors import MissingExtraError, ModelError, UserError
+from graphopt_backends.snpe.backend import SnpeBackend
+from graphopt_backends.snpe.dlc import read
 
 Save = Callable[..., Path]
 RELU = "g (float[1, 4] x) => (float[1, 4] y) { y = Relu(x) }"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from graphopt_backends.snpe.diagnose import last_node, load_error, locate, refusals
 
 LOG = """[V] QNN node builder is trying to add node. Onnx node name: [a] onnx node type: [Relu].

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import onnx.parser
 import pytest
-from graphopt_backends.snpe.backend import SnpeBackend
-from graphopt_backends.snpe.dlc import DlcError, read
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from graphopt_backends.snpe.backend import SnpeBackend
+from graphopt_backends.snpe.dlc import DlcError, read
 
 GRAPH = """<ir_version: 9, opset_import: ["": 17]>
 g (float[1, 8] x) => (float[1, 8] z) { y = Tanh(x) [total] z = Add(y, x) }"""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+
 from graphopt_backends.snpe.backend import SnpeBackend
 
 Save = Callable[..., Path]

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphopt_backends.snpe.backend import SnpeBackend
 
 from graphopt.support.child import call
+from graphopt_backends.snpe.backend import SnpeBackend
 
 Save = Callable[..., Path]
 Probe = Callable[..., dict[str, Any]]

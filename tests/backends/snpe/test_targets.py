@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from graphopt_backends.snpe.backend import SnpeBackend
-from graphopt_backends.snpe.targets import DEFAULT, SOCS, resolve
 
 from graphopt.errors import UserError
+from graphopt_backends.snpe.backend import SnpeBackend
+from graphopt_backends.snpe.targets import DEFAULT, SOCS, resolve
 
 
 def test_an_id_a_chip_and_an_architecture_name_the_same_chip() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 import onnx.parser
 import pytest
+
 from graphopt_backends.tensorrt.backend import TensorRTBackend
 
 _DEMO = {

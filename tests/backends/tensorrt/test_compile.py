@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from graphopt_backends.tensorrt.backend import TensorRTBackend
 
 from graphopt.errors import MissingExtraError, ModelError, UserError
+from graphopt_backends.tensorrt.backend import TensorRTBackend
 
 Save = Callable[..., Path]
 RELU = "g (float[1, 4] x) => (float[1, 4] y) { y = Relu(x) }"

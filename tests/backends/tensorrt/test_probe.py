@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphopt_backends.tensorrt.backend import TensorRTBackend
 
 from graphopt.support.child import call
+from graphopt_backends.tensorrt.backend import TensorRTBackend
 
 Save = Callable[..., Path]
 Probe = Callable[..., dict[str, Any]]

@@ -46,7 +46,7 @@ def lower_proto(model: onnx.ModelProto) -> Lowered:
     return lower(with_shapes(ir.from_proto(model)))
 
 
-def reference(model: onnx.ModelProto, inputs: Arrays) -> dict[str, np.ndarray]:
+def answer(model: onnx.ModelProto, inputs: Arrays) -> dict[str, np.ndarray]:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
@@ -54,7 +54,7 @@ def reference(model: onnx.ModelProto, inputs: Arrays) -> dict[str, np.ndarray]:
     return dict(zip([o.name for o in session.get_outputs()], session.run(None, dict(inputs)), strict=True))
 
 
-def sqnr(expected: np.ndarray, found: np.ndarray) -> float:
+def decibels(expected: np.ndarray, found: np.ndarray) -> float:
     """10·log₁₀(Σx² / Σ(x-y)²) in dB, 300 for no error."""
     signal, noise = np.square(expected, dtype="f8").sum(), np.square(expected.astype("f8") - found).sum()
     return 300.0 if noise == 0 else float(10 * np.log10(signal / noise)) if signal else -300.0
@@ -66,11 +66,11 @@ def check(model: onnx.ModelProto, inputs: Arrays) -> list[str]:
     assert lowered.content is not None, lowered.issues
     assert prepare(lowered.content, lowered.flat.operators) == []
     found = run(open_file(lowered.content), inputs)
-    for name, expected in reference(model, inputs).items():
+    for name, expected in answer(model, inputs).items():
         assert found[name].shape == expected.shape
         assert found[name].dtype == expected.dtype
         if expected.dtype.kind == "f":
-            assert sqnr(expected, found[name]) >= 80, name
+            assert decibels(expected, found[name]) >= 80, name
         else:
             np.testing.assert_array_equal(found[name], expected)
     return [operator.builtin for operator in lowered.flat.operators]
@@ -79,6 +79,24 @@ def check(model: onnx.ModelProto, inputs: Arrays) -> list[str]:
 @pytest.fixture(scope="session")
 def model() -> Build:
     return build
+
+
+@pytest.fixture(scope="session")
+def lowered() -> Callable[[onnx.ModelProto], Lowered]:
+    """What the lowering makes of a model, in this process."""
+    return lower_proto
+
+
+@pytest.fixture(scope="session")
+def reference() -> Callable[[onnx.ModelProto, Arrays], dict[str, np.ndarray]]:
+    """onnxruntime's answer, without its own optimizations."""
+    return answer
+
+
+@pytest.fixture(scope="session")
+def sqnr() -> Callable[[np.ndarray, np.ndarray], float]:
+    """Signal to noise in dB."""
+    return decibels
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,377 @@
+"""The door for programs: `optimize` and `check`, the same work that the command line does.
+
+    result = graphopt.optimize("model.onnx", backend="tflite", output="out/")
+    result.report.status, result.model, result.artifact
+
+No global state, no printing; a model given in memory is left as it is.
+"""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import onnx_ir as ir
+
+from graphopt.deploy import deploy, error_record
+from graphopt.errors import ModelError, UserError
+from graphopt.ir import count_nodes, infer_shapes, save
+from graphopt.ir.edit import FROM_KEY, owners, sources_of
+from graphopt.ir.infer import MADE_UP
+from graphopt.pipeline import Context, PassManager, PipelineResult, Recipe, Step, make_backend
+from graphopt.pipeline.manager import OnFailure, Verify, check_with_onnx
+from graphopt.pipeline.recipe import parse
+from graphopt.report.model import (
+    BackendCheck,
+    Check,
+    CheckedModel,
+    Finding,
+    Report,
+    Support,
+    SupportChange,
+    Verification,
+)
+from graphopt.rewrite import NearMiss
+from graphopt.source import Source, file_facts
+from graphopt.support.backend import Backend
+from graphopt.verify import check_dims, generate, iterate
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+
+DEFAULT_RECIPE = """\
+[[pass]]
+name = "upgrade-ir"
+
+[[pass]]
+name = "fix-input-shapes"
+
+[[pass]]
+name = "canonicalize"
+
+[[pass]]
+name = "fuse-conv-bn"
+
+[[pass]]
+name = "fuse-conv-scale"
+
+[[pass]]
+name = "fuse-conv-bias"
+
+[[pass]]
+name = "clip-to-relu6"
+
+[[pass]]
+name = "fuse-hard-swish"
+
+[[pass]]
+name = "canonicalize"
+"""
+"""What a run without a backend and without a recipe applies."""
+
+Listener = Callable[[str, int, int], None]
+"""Told what begins now, its position, and how many steps there are."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """The user's own samples.
+
+    Attributes:
+        path: a .npz, a .npy, a folder of them, or a folder of images.
+        mean, std, layout: how images become tensors.
+    """
+
+    path: Path
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    layout: Literal["nchw", "nhwc"] | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run made.
+
+    Attributes:
+        model: the optimized model.
+        report: the record of the run.
+        artifact: the compiled file, None where nothing was compiled or the compiler refused.
+        misses: where explained rules did not fire, with the pass they belong to.
+    """
+
+    model: ir.Model
+    report: Report
+    artifact: Path | None = None
+    misses: tuple[tuple[str, NearMiss], ...] = ()
+
+
+def optimize(
+    model: str | Path | bytes | onnx.ModelProto | ir.Model,
+    *,
+    backend: str | Backend | None = None,
+    recipe: Recipe | str | None = None,
+    dims: Mapping[str, int | tuple[int, ...]] | None = None,
+    calibration: Data | None = None,
+    samples: int = 4,
+    verify: Verify = "final",
+    on_failure: OnFailure = "continue",
+    compile: bool = True,
+    targets: Sequence[str] = (),
+    output: str | Path | None = None,
+    artifact: str | Path | None = None,
+    explain: Sequence[str] = (),
+    timeout: float = 600.0,
+    on_progress: Listener | None = None,
+) -> Result:
+    """Run a model through a recipe, check it against a backend, compile it there, and compare the outputs.
+
+    Args:
+        model: a path, the bytes of a file, or a model in memory, which is not changed.
+        backend: where it goes; None applies the backend-neutral pipeline and compiles nothing.
+        recipe: what to apply, a `Recipe` or its TOML text; the backend's own recipe, or the default one, where None.
+        dims: sizes of dynamic dimensions by name, or whole shapes by input name.
+        calibration: the user's samples, for verification and for passes that need statistics.
+        samples: how many inputs to compare on.
+        verify: see `graphopt.pipeline.PassManager`.
+        on_failure: go on without a pass that failed, or stop there.
+        compile: whether to call the vendor's compiler (which needs its package).
+        targets: chips to compile for; the backend's default where empty.
+        output: the .onnx file to write, None to write none.
+        artifact: the compiled file to write; beside `output` where None.
+        explain: names of rules to record near misses of.
+        timeout: seconds that the vendor's compiler, and then its runtime, may take.
+        on_progress: told what begins.
+
+    Raises:
+        UserError: the model, the recipe, the data or another argument is wrong.
+        PluginError: a pass or a backend of the recipe cannot be imported.
+    """
+    start = time.perf_counter()
+    dims = dict(dims or {})
+    tell = on_progress or (lambda name, position, count: None)
+    target = make_backend(backend) if isinstance(backend, str) else backend
+    source = Source(model)
+    chosen = _recipe(recipe, target)
+    steps = [Step(one, origin) for one, origin in chosen.build()]
+    _check_targets(target, targets)
+    first = source.fresh()
+    check_dims(first, dims)
+    facts = source.facts(first)
+    before = _support(first, target, dims)
+    given = _samples(first, dims, calibration, samples)
+    stages = len(steps) + 2
+
+    manager = PassManager(
+        steps, verify=verify, on_failure=on_failure, samples=lambda: given,
+        listener=lambda name, position, _: tell(name, position, stages),
+    )  # fmt: skip
+    context = Context(
+        backend=target, dims=dims, explain=frozenset(explain),
+        calibration=None if calibration is None else lambda: _iterate(calibration, source.fresh(), dims),
+    )  # fmt: skip
+    ready = [first]
+    piped = manager.run(lambda: ready.pop() if ready else source.fresh(), context)
+    final = _finish(piped.model)
+    report = Report(
+        backend=target.name if target is not None else None, status="ok", input=facts, output=None,
+        passes=tuple(piped.records), recipe=chosen.to_toml(),
+        verification=_verification(piped, "generated" if calibration is None else "file", len(given)),
+    )  # fmt: skip
+    after = _support(final, target, {})
+    if target is not None and before is not None:
+        report = replace(report, support=SupportChange(before=before, after=after))
+
+    with tempfile.TemporaryDirectory(prefix="graphopt-") as scratch:
+        path = Path(output) if output is not None else Path(scratch, "model.onnx")
+        tell("write", len(steps), stages)
+        check_with_onnx(final)
+        save(final, path)
+        report = replace(report, output=file_facts(final, path, str(output) if output is not None else ""))
+        if target is not None and compile:
+            tell(f"compile for {target.name}", len(steps) + 1, stages)
+            place = Path(artifact) if artifact is not None else path.with_suffix(target.suffix)
+            compiled = deploy(
+                target, path, place, original=source.fresh, samples=given, targets=targets, timeout=timeout
+            )
+            report = replace(report, compile=compiled)
+    report = replace(
+        report, provenance=_provenance(final), seconds=time.perf_counter() - start,
+        peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    )  # fmt: skip
+    kept = report.compile.artifact is not None and (output is not None or artifact is not None)
+    made = Path(report.compile.artifact or "") if kept else None
+    return Result(final, _judge(report, piped), made, tuple(piped.misses))
+
+
+def check(
+    model: str | Path | bytes | onnx.ModelProto | ir.Model,
+    backends: Sequence[str | Backend],
+    *,
+    dims: Mapping[str, int | tuple[int, ...]] | None = None,
+) -> Check:
+    """Hold a model against the support tables of backends; no vendor's package is needed.
+
+    Args:
+        model: a path, the bytes of a file, or a model in memory, which is not changed.
+        backends: names, or backends.
+        dims: sizes of dynamic dimensions by name, or whole shapes by input name.
+
+    Raises:
+        UserError: the model or a name is wrong.
+    """
+    from graphopt.support.check import check as hold
+
+    source = Source(model)
+    loaded = source.fresh()
+    _fix(loaded, dict(dims or {}))
+    infer_shapes(loaded)
+    found: dict[str, BackendCheck] = {}
+    for one in backends:
+        backend = make_backend(one) if isinstance(one, str) else one
+        answer = hold(loaded, backend.table())
+        found[backend.name] = BackendCheck(
+            toolchain=answer.toolchain, nodes=answer.nodes, supported=answer.supported, segments=answer.segments,
+            unsupported=tuple(Finding(**f.as_json()) for f in answer.findings),
+        )  # fmt: skip
+    return Check(model=CheckedModel(path=source.name, nodes=count_nodes(loaded)), backends=found)
+
+
+def _recipe(recipe: Recipe | str | None, target: Backend | None) -> Recipe:
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe is not None:
+        return parse(recipe)
+    return parse(DEFAULT_RECIPE if target is None else target.recipe())
+
+
+def default_recipe(backend: str | None) -> Recipe:
+    """The recipe that a run without one applies."""
+    return _recipe(None, make_backend(backend) if backend is not None else None)
+
+
+def _check_targets(target: Backend | None, targets: Sequence[str]) -> None:
+    for one in targets:
+        if target is None or not target.targets:
+            raise UserError(f"--target {one}: {target.name if target else 'a run without -b'} has no targets to choose")
+        if one not in target.targets:
+            raise UserError(f"--target {one}: {target.name} compiles for {', '.join(target.targets)}")
+
+
+def _fix(model: ir.Model, dims: dict[str, int | tuple[int, ...]]) -> None:
+    """Write the user's sizes into the inputs."""
+    check_dims(model, dims)
+    for value in model.graph.inputs:
+        given = dims.get(value.name or "")
+        if isinstance(given, tuple):
+            value.shape = ir.Shape(given)
+        elif value.shape is not None and not value.is_initializer():
+            value.shape = ir.Shape([_fixed(dim, dims) for dim in value.shape])
+
+
+def _fixed(dim: int | ir.SymbolicDim, dims: Mapping[str, int | tuple[int, ...]]) -> int | str | None:
+    if isinstance(dim, int):
+        return dim
+    size = dims.get(dim.value or "?")
+    return size if isinstance(size, int) else dim.value
+
+
+def _support(model: ir.Model, target: Backend | None, dims: dict[str, int | tuple[int, ...]]) -> Support | None:
+    """What the backend's table says of a model; the model is not changed but for inferred shapes."""
+    if target is None:
+        return None
+    from graphopt.support.check import check as hold
+
+    looked_at = model
+    if dims:
+        looked_at = model.clone()
+        _fix(looked_at, dims)
+    infer_shapes(looked_at)
+    answer = hold(looked_at, target.table())
+    return Support(
+        nodes=answer.nodes, supported=answer.supported,
+        unsupported=tuple(Finding(**f.as_json()) for f in answer.findings),
+    )  # fmt: skip
+
+
+def _iterate(
+    data: Data, model: ir.Model, dims: Mapping[str, int | tuple[int, ...]]
+) -> Iterator[Mapping[str, np.ndarray]]:
+    return iterate(data.path, model, dims=dims, mean=data.mean, std=data.std, layout=data.layout)
+
+
+def _samples(
+    model: ir.Model, dims: Mapping[str, int | tuple[int, ...]], data: Data | None, count: int
+) -> list[Mapping[str, np.ndarray]]:
+    if data is None:
+        return list(generate(model, dims=dims, samples=count)) if count else []
+    found: list[Mapping[str, np.ndarray]] = []
+    for sample in _iterate(data, model, dims):
+        found.append(sample)
+        if len(found) >= count:
+            break
+    return found
+
+
+def _finish(model: ir.Model) -> ir.Model:
+    """Names that inference made up for dimensions mean nothing to anybody else."""
+    for owner in owners(model):
+        for node in ir.traversal.RecursiveGraphIterator(owner):
+            for value in node.outputs:
+                if value.shape is not None and any(_made_up(dim) for dim in value.shape):
+                    value.shape = ir.Shape([None if _made_up(dim) else dim for dim in value.shape])
+    return model
+
+
+def _made_up(dim: int | ir.SymbolicDim) -> bool:
+    return isinstance(dim, ir.SymbolicDim) and dim.value is not None and MADE_UP in dim.value
+
+
+def _verification(piped: PipelineResult, inputs: Literal["generated", "file"], samples: int) -> Verification:
+    verdict = piped.verification
+    return Verification(
+        status=verdict.status, inputs=inputs, samples=verdict.samples,
+        outputs=tuple(error_record(e) for e in verdict.errors), detail=verdict.reason,
+    )  # fmt: skip
+
+
+def _provenance(model: ir.Model) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for owner in owners(model):
+        for node in ir.traversal.RecursiveGraphIterator(owner):
+            if FROM_KEY in node.metadata_props and node.name:
+                found[node.name] = tuple(sources_of(node))
+    return found
+
+
+def _judge(report: Report, piped: PipelineResult) -> Report:
+    """The answer of the run: the compiler's word where it was asked, else the table's; and the numbers."""
+    if piped.stopped is not None:
+        record = next(r for r in piped.records if r.name == piped.stopped and r.outcome in ("failed", "rolled_back"))
+        return replace(report, status="failed", reason=f"stopped at {record.name}: {record.detail}")
+    if report.verification.status == "failed":
+        return replace(report, status="rejected", reason=f"verification failed: {report.verification.detail}")
+    if report.compile.status == "failed":
+        first = report.compile.issues[0].reason if report.compile.issues else "no reason given"
+        return replace(report, status="rejected", reason=f"{report.compile.toolchain} refuses the model: {first}")
+    if report.compile.execution.status == "failed":
+        reason = f"the compiled model does not agree with the original: {report.compile.execution.reason}"
+        return replace(report, status="rejected", reason=reason)
+    after = report.support.after if report.support is not None else None
+    if after is not None and after.supported < after.nodes:
+        missing = after.nodes - after.supported
+        if report.compile.status == "ok":
+            note = (
+                f"the table says no of {missing} nodes that {report.compile.toolchain} took: `graphopt probe` measures"
+            )
+            return replace(report, notes=(*report.notes, note))
+        return replace(report, status="rejected", reason=f"{missing} nodes are not supported by {report.backend}")
+    return report
+
+
+__all__ = ["DEFAULT_RECIPE", "Data", "ModelError", "Result", "check", "default_recipe", "optimize"]

@@ -1,0 +1,80 @@
+"""`graphopt backends`: what backends there are, and what was measured of them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import click
+
+from graphopt.cli import options
+
+
+@click.group("backends", invoke_without_command=True)
+@options.json_output
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """List the backends, built in and from plugins; `backends show NAME` tells what was measured of one."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from rich.table import Table
+
+    from graphopt.errors import GraphoptError
+    from graphopt.pipeline import BACKENDS
+
+    rows: list[dict[str, str]] = []
+    problems = []
+    for entry in BACKENDS.entries():
+        try:
+            backend = entry.load()()
+            table = backend.table()
+            rows.append({
+                "name": entry.name, "title": backend.title, "installed": backend.toolchain() or "",
+                "measured": table.toolchain, "operators": str(len(table.by_op)), "source": entry.source,
+                "install": f"pip install 'graphopt[{backend.extra}]'",
+            })  # fmt: skip
+        except GraphoptError as error:
+            problems.append(str(error))
+    if as_json:
+        click.echo(json.dumps({"backends": rows, "problems": problems}, indent=1, ensure_ascii=False))
+        return
+    shown = Table(box=None, pad_edge=False)
+    for title in ("backend", "vendor", "toolchain here", "table measured from", "operators", "from"):
+        shown.add_column(title)
+    for row in rows:
+        here = row["installed"] or f"none: {row['install']}"
+        shown.add_row(row["name"], row["title"], here, row["measured"], row["operators"], row["source"])
+    options.console().print(shown)
+    for problem in problems:
+        click.echo(f"graphopt: {problem}", err=True)
+
+
+@command.command("show")
+@click.argument("name")
+@options.json_output
+def show(name: str, as_json: bool) -> None:
+    """Show a backend: its toolchain, targets, recipe, and the measured operators by status."""
+    from graphopt.pipeline import BACKENDS
+
+    entry = BACKENDS.find(name)
+    backend = entry.load()()
+    table = backend.table()
+    counts: Counter[str] = Counter()
+    for rows in table.by_op.values():
+        best = {row.status for row in rows}
+        counts["unsupported" if best == {"unsupported"} else sorted(best - {"unsupported"})[0]] += 1
+    facts: dict[str, Any] = {
+        "name": entry.name, "title": backend.title, "source": entry.source, "installed": backend.toolchain(),
+        "measured": table.toolchain, "targets": list(backend.targets), "operators": len(table.by_op),
+        "by_status": dict(sorted(counts.items())), "recipe": backend.recipe(),
+    }  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+        return
+    click.echo(f"{entry.name}: {backend.title} ({entry.source})")
+    click.echo(f"toolchain here: {facts['installed'] or 'none: pip install graphopt[' + backend.extra + ']'}")
+    click.echo(f"table measured from: {table.toolchain}")
+    click.echo(f"operators: {facts['operators']} ({', '.join(f'{n} {s}' for s, n in sorted(counts.items()))})")
+    click.echo(f"targets: {', '.join(backend.targets) or 'no choice'}")
+    click.echo(f"\nRecipe\n\n{backend.recipe().strip()}")

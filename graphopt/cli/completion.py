@@ -1,0 +1,21 @@
+"""`graphopt completion`: the script that completes commands in a shell."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def command(shell: str) -> None:
+    """Print the script that completes graphopt's commands, options and backends in SHELL.
+
+    \b
+      graphopt completion bash >> ~/.bashrc
+    """
+    from graphopt.cli.main import cli
+
+    found = get_completion_class(shell)
+    assert found is not None
+    click.echo(found(cli, {}, "graphopt", "_GRAPHOPT_COMPLETE").source())

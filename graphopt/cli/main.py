@@ -1,0 +1,108 @@
+"""The command `graphopt`: its subcommands, found by name, and what its exit codes say.
+
+0 done; 1 it ran and the answer is no; 2 the request or an input file is wrong.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from typing import Any
+
+import click
+
+from graphopt.errors import GraphoptError, PluginError, UserError
+
+_COMMANDS = {
+    "run": "Rewrite a model, check it, compile it, and say what it cost.",
+    "check": "Say which nodes a backend takes, and why not the others.",
+    "compile": "Give a model to a vendor's compiler as it is.",
+    "passes": "List the passes, or show one.",
+    "backends": "List the backends, or show one.",
+    "plugins": "List the distributions that passes and backends come from.",
+    "probe": "Measure a backend's support table again.",
+    "completion": "Print the script that completes commands in a shell.",
+}
+_SECTIONS = (
+    ("Deploy a model", ("run", "check", "compile")),
+    ("See what there is", ("passes", "backends", "plugins")),
+    ("Extend and set up", ("probe", "completion")),
+)
+
+
+class _Lazy(click.Group):
+    """A group whose subcommands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"graphopt.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, names in _SECTIONS:
+            with formatter.section(title):
+                formatter.write_dl([(name, _COMMANDS[name]) for name in names])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        import difflib
+
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else " See `graphopt --help`."
+            ctx.fail(f"there is no command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="graphopt", message="graphopt %(version)s")
+def cli() -> None:
+    """Take ONNX models wholly onto TFLite, TensorRT and SNPE.
+
+    A first session:
+
+    \b
+      graphopt check model.onnx -b tflite,tensorrt,snpe
+      graphopt run model.onnx -b tflite -o out/
+      graphopt run model.onnx -b snpe --dim batch=1 --calibration images/ -o out/
+
+    Exit codes: 0 done; 1 it ran and the answer is no (unsupported nodes remain, outputs differ, the compiler refused);
+    2 the request or an input file is wrong.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    # Libraries log what graphopt says better itself.
+    logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
+    logging.getLogger("onnx_ir").propagate = False
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Abort:
+        code = _complain("stopped", 130)
+    except KeyboardInterrupt:
+        code = _complain("stopped", 130)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (UserError, PluginError) as error:
+        code = _complain(str(error), 2)
+    except GraphoptError as error:
+        code = _complain(str(error), 1)
+    except BrokenPipeError:
+        # The reader of our output went away; what is still buffered has no reader either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str, code: int) -> int:
+    click.echo(f"graphopt: {message}", err=True)
+    return code

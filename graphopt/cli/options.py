@@ -1,0 +1,107 @@
+"""Options and small helpers that several subcommands share."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Names(click.ParamType[tuple[str, ...]]):
+    """Names separated by commas."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Split; click calls this once for every time the option is given."""
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """Names of installed backends."""
+        from click.shell_completion import CompletionItem
+
+        from graphopt.pipeline import BACKENDS
+
+        before, _, last = incomplete.rpartition(",")
+        lead = f"{before}," if before else ""
+        return [CompletionItem(lead + e.name) for e in BACKENDS.entries() if e.name.startswith(last)]
+
+
+def backends(required: bool) -> Callable[[F], F]:
+    """`-b NAME`, several times or with commas."""
+    return click.option(
+        "-b", "--backend", "backends", type=Names(), multiple=True, required=required, metavar="NAME[,NAME…]",
+        help="Where the model goes: tflite, tensorrt, snpe, or a plugin's; several times or separated by commas.",
+    )  # fmt: skip
+
+
+def dims(function: F) -> F:
+    """`--dim NAME=SIZE`."""
+    return click.option(
+        "--dim", "dims", multiple=True, metavar="NAME=SIZE",
+        help="Size of a dynamic dimension (batch=1), of all without a name (?=224), or the shape of an input "
+        "(x=1x3x224x224).",
+    )(function)  # fmt: skip
+
+
+def targets(function: F) -> F:
+    """`--target CHIP`."""
+    return click.option(
+        "--target", "targets", type=Names(), multiple=True, metavar="CHIP[,CHIP…]",
+        help="Chips to compile for; `graphopt backends show NAME` lists them.",
+    )(function)  # fmt: skip
+
+
+json_output = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output and nothing else.")
+
+
+def flat(groups: Sequence[Sequence[str]]) -> list[str]:
+    """Names from options that were given several times, without repetitions, in order."""
+    return list(dict.fromkeys(name for group in groups for name in group))
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that is colored only on a terminal and honors NO_COLOR."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+@contextmanager
+def model_file(model: str) -> Iterator[str]:
+    """The path of a model; "-" is standard input, kept in a temporary file while the block runs."""
+    if model != "-":
+        yield model
+        return
+    with tempfile.TemporaryDirectory(prefix="graphopt-") as folder:
+        path = Path(folder, "stdin.onnx")
+        path.write_bytes(sys.stdin.buffer.read())
+        yield str(path)
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on standard error while the block runs, where standard error is a terminal; yields what moves it."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda name, position, count: None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task("load")
+
+        def move(name: str, position: int, count: int) -> None:
+            bar.update(task, description=name, completed=position, total=count)
+
+        yield move

@@ -1,0 +1,106 @@
+"""`graphopt passes`: what passes there are."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import itertools
+import json
+from typing import Any
+
+import click
+
+from graphopt.cli import options
+
+
+@click.group("passes", invoke_without_command=True)
+@options.json_output
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """List the passes, built in and from plugins; `passes show NAME` tells all about one."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from rich.table import Table
+
+    from graphopt.errors import PluginError
+    from graphopt.pipeline import PASSES
+
+    rows, problems = [], []
+    for entry in PASSES.entries():
+        try:
+            loaded = entry.load()
+            rows.append(
+                {"name": entry.name, "fidelity": loaded.fidelity, "summary": loaded.summary(), "source": entry.source}
+            )
+        except PluginError as error:
+            problems.append(str(error))
+    if as_json:
+        click.echo(json.dumps({"passes": rows, "problems": problems}, indent=1, ensure_ascii=False))
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("pass", "keeps", "what it does", "from"):
+        table.add_column(title, no_wrap=title in ("pass", "keeps"))
+    for row in rows:
+        table.add_row(*row.values())
+    options.console().print(table)
+    for problem in problems:
+        click.echo(f"graphopt: {problem}", err=True)
+
+
+@command.command("show")
+@click.argument("name")
+@options.json_output
+def show(name: str, as_json: bool) -> None:
+    """Show what a pass matches and makes, its options and its rules."""
+    from graphopt.pipeline import PASSES, RewritePass
+
+    entry = PASSES.find(name)
+    loaded = entry.load()
+    choices = [_option(field) for field in dataclasses.fields(loaded.Options)]
+    docs = _field_docs(loaded.Options)
+    for choice in choices:
+        choice["help"] = docs.get(choice["name"], "")
+    rules: list[dict[str, Any]] = []
+    if issubclass(loaded, RewritePass):
+        rules = [
+            {"name": r.name, "fidelity": r.fidelity, "requires": [reason for reason, _ in r.guards]}
+            for r in loaded.rules
+        ]
+    doc = inspect.getdoc(inspect.getmodule(loaded)) or inspect.getdoc(loaded) or ""
+    if as_json:
+        click.echo(json.dumps({
+            "name": entry.name, "source": entry.source, "fidelity": loaded.fidelity, "summary": loaded.summary(),
+            "doc": doc, "options": choices, "rules": rules,
+        }, indent=1, ensure_ascii=False))  # fmt: skip
+        return
+    click.echo(f"{entry.name} ({entry.source}), {loaded.fidelity}\n\n{doc}")
+    if choices:
+        click.echo("\nOptions")
+        for choice in choices:
+            click.echo(f"  {choice['name']}={choice['default']}  {choice['help']}")
+    for one in rules:
+        condition = f": {'; '.join(one['requires'])}" if one["requires"] else ""
+        click.echo(f"\nRule {one['name']} ({one['fidelity']}){condition}")
+
+
+def _option(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    default = None if field.default is dataclasses.MISSING else field.default
+    return {"name": field.name, "type": str(field.type), "default": default}
+
+
+def _field_docs(owner: type) -> dict[str, str]:
+    """The text after each field of a dataclass, read from its source."""
+    import ast
+    import textwrap
+
+    found: dict[str, str] = {}
+    for one in reversed(owner.__mro__):
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
+        except (OSError, TypeError, SyntaxError):
+            continue
+        body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+        for field, text in itertools.pairwise(body):
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                found[getattr(field.target, "id", "")] = " ".join(str(text.value.value).split())
+    return found

@@ -1,0 +1,209 @@
+"""`graphopt run`: rewrite, check, compile, compare, report."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from graphopt.cli import options
+from graphopt.errors import UserError
+
+if TYPE_CHECKING:
+    from graphopt.api import Result
+
+
+@click.command("run")
+@click.argument("model", metavar="MODEL")
+@options.backends(required=False)
+@click.option(
+    "-o", "--output", metavar="PATH",
+    help="A folder (receives model.onnx, the compiled file, report.json, report.html; one folder NAME inside for each "
+    "of several backends), a file x.onnx (the model alone), or - for standard output.",
+)  # fmt: skip
+@click.option("-r", "--recipe", metavar="FILE", help="A TOML recipe instead of the backend's own.")
+@click.option(
+    "-p", "--pass", "passes", multiple=True, metavar="NAME[:KEY=VALUE,…]",
+    help="A pass to run after the recipe's; several times.",
+)  # fmt: skip
+@click.option("--only", is_flag=True, help="Run the passes of -p alone, without a recipe.")
+@options.dims
+@click.option(
+    "--calibration", metavar="DATA",
+    help="Your samples, to compare on and for passes that need statistics: a .npz, a .npy, a folder of them, or a "
+    "folder of images. Without it inputs are generated.",
+)  # fmt: skip
+@click.option("--mean", metavar="A[,B,C]", help="For images: subtracted from pixels in 0…1, for each channel.")
+@click.option("--std", metavar="A[,B,C]", help="For images: what the result is divided by.")
+@click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="For images: the order of axes of the input.")
+@click.option("--samples", default=4, show_default=True, type=click.IntRange(0), help="Inputs to compare on.")
+@click.option(
+    "--verify", type=click.Choice(["off", "final", "each"]), default="final", show_default=True,
+    help="Compare the outputs with the original's: not, at the end (a pass that changed them is found and taken back), "
+    "or after every pass.",
+)  # fmt: skip
+@click.option(
+    "--on-failure", type=click.Choice(["continue", "stop"]), default="continue", show_default=True,
+    help="What to do when a pass fails or is taken back.",
+)  # fmt: skip
+@click.option(
+    "--compile/--no-compile", "compiles", default=True, help="Call the vendor's compiler.  [default: compile]"
+)
+@options.targets
+@click.option("--timeout", default=600.0, show_default=True, help="Seconds for the vendor's compiler, and its runtime.")
+@click.option("--explain", multiple=True, metavar="RULE", help="Say where a rule did not fire, and why.")
+@options.json_output
+@click.option("-q", "--quiet", is_flag=True, help="Print errors alone.")
+def command(
+    model: str,
+    backends: tuple[tuple[str, ...], ...],
+    output: str | None,
+    recipe: str | None,
+    passes: tuple[str, ...],
+    only: bool,
+    dims: tuple[str, ...],
+    calibration: str | None,
+    mean: str | None,
+    std: str | None,
+    layout: Literal["nchw", "nhwc"] | None,
+    samples: int,
+    verify: Literal["off", "final", "each"],
+    on_failure: Literal["continue", "stop"],
+    compiles: bool,
+    targets: tuple[tuple[str, ...], ...],
+    timeout: float,
+    explain: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Rewrite MODEL, check it against a backend, compile it there, and say what it cost.
+
+    Without -b the backend-neutral passes are applied and an ONNX model is written. MODEL may be - for standard input.
+
+    \b
+      graphopt run model.onnx -o smaller.onnx
+      graphopt run model.onnx -b tflite -b snpe --dim batch=1 -o out/
+      graphopt run model.onnx -p fuse-conv-bn --only -o x.onnx
+    """
+    from graphopt.api import Data, default_recipe, optimize
+    from graphopt.pipeline.recipe import Recipe, from_specs, read
+    from graphopt.verify import parse_dims
+
+    names: list[str | None] = list(options.flat(backends)) or [None]
+    if only and recipe:
+        raise UserError("--only runs the passes of -p alone: leave out --recipe")
+    if output is not None and not _is_folder(output) and len(names) > 1:
+        raise UserError(f"-o {output} is one file, and there are {len(names)} backends: give a folder, as out/")
+    if output == "-" and as_json:
+        raise UserError("-o - and --json both want standard output: leave out one")
+    sizes = parse_dims(dims)
+    data = None
+    if calibration is not None:
+        data = Data(Path(calibration), _numbers(mean, "--mean"), _numbers(std, "--std"), layout)
+    results: list[tuple[Result, Path | None]] = []
+    with options.model_file(model) as path, options.progress(quiet or as_json) as listener:
+        for name in names:
+            base = Recipe(()) if only else read(recipe) if recipe else default_recipe(name)
+            with _places(output, name, len(names)) as places:
+                result = optimize(
+                    path, backend=name, recipe=base + from_specs(passes), dims=sizes, calibration=data,
+                    samples=samples, verify=verify, on_failure=on_failure, compile=compiles,
+                    targets=options.flat(targets) if name else (), output=places.model, artifact=places.artifact,
+                    explain=explain, timeout=timeout, on_progress=listener,
+                )  # fmt: skip
+                places.finish(result)
+            results.append((result, places.folder))
+    _tell(results, as_json, quiet, output)
+    return 0 if all(result.report.status == "ok" for result, _ in results) else 1
+
+
+def _is_folder(output: str) -> bool:
+    return output != "-" and (output.endswith("/") or Path(output).is_dir() or not Path(output).suffix)
+
+
+class _places:
+    """The files that one backend's run writes; what goes to standard output goes through a temporary file."""
+
+    def __init__(self, output: str | None, backend: str | None, count: int) -> None:
+        self.output = output
+        self.folder: Path | None = None
+        self.model: Path | None = None
+        self.artifact: Path | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._made: list[Path] = []
+        if output is None:
+            return
+        if _is_folder(output):
+            self.folder = Path(output, backend) if count > 1 and backend else Path(output)
+            self.model = self.folder / "model.onnx"
+            return
+        # The model alone is asked for: what the compiler makes of it is tried and thrown away.
+        self._scratch = tempfile.TemporaryDirectory(prefix="graphopt-")
+        self.model = Path(self._scratch.name, "model.onnx") if output == "-" else Path(output)
+        self.artifact = Path(self._scratch.name, "artifact")
+
+    def __enter__(self) -> _places:
+        if self.folder is not None:
+            missing = [p for p in (self.folder, *self.folder.parents) if not p.exists()]
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"cannot make {self.folder}: {(error.strerror or str(error)).lower()}") from None
+            self._made = missing
+        elif self.model is not None and not self.model.parent.is_dir():
+            raise UserError(f"cannot write {self.model}: the folder {self.model.parent} does not exist")
+        return self
+
+    def finish(self, result: Result) -> None:
+        """Write the reports, or the model to standard output."""
+        if self.folder is not None:
+            from graphopt.report.write import write
+
+            write(result.report, self.folder)
+        if self.output == "-" and self.model is not None:
+            sys.stdout.buffer.write(self.model.read_bytes())
+            sys.stdout.buffer.flush()
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+        if self._scratch is not None:
+            self._scratch.cleanup()
+        if kind is not None:
+            # A run that could not be done leaves no empty folders behind.
+            for folder in self._made:
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+
+
+def _numbers(text: str | None, option: str) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"{option} {text}: give numbers separated by commas, as 0.485,0.456,0.406") from None
+
+
+def _tell(results: list[tuple[Result, Path | None]], as_json: bool, quiet: bool, output: str | None) -> None:
+    from graphopt.report.model import to_json
+    from graphopt.report.terminal import render, render_summary
+
+    if as_json:
+        reports = [to_json(result.report) for result, _ in results]
+        click.echo(json.dumps(reports[0] if len(reports) == 1 else reports, indent=1, ensure_ascii=False))
+        return
+    shown = options.console(stderr=output == "-")
+    if not quiet:
+        for result, folder in results:
+            files = [folder / "report.json", folder / "report.html"] if folder is not None else []
+            render(result.report, shown, files=files)
+        if len(results) > 1:
+            render_summary([result.report for result, _ in results], shown)
+    for result, _ in results:
+        for name, miss in result.misses:
+            click.echo(f"{name}/{miss.rule} at {miss.at}: {miss.node} {miss.reason}", err=True)
+        if quiet and result.report.status != "ok":
+            click.echo(f"graphopt: {result.report.backend or 'run'}: {result.report.reason}", err=True)

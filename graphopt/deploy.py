@@ -1,0 +1,104 @@
+"""Give a model to a vendor's compiler, run what it made where that runs here, and compare with the original."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import onnx_ir as ir
+
+from graphopt.errors import MissingExtraError
+from graphopt.report.model import Compile, Execution, Finding, OutputError
+from graphopt.support.backend import Backend, CompileResult
+from graphopt.verify import compare, noise_floor, run
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_SLACK_DB = 12.0
+"""How much worse than rounding inputs and weights once a runtime may be that rounds after every layer."""
+
+
+def deploy(
+    target: Backend,
+    model: Path,
+    artifact: Path,
+    *,
+    original: Callable[[], ir.Model],
+    samples: Sequence[Mapping[str, np.ndarray]],
+    targets: Sequence[str] = (),
+    timeout: float = 600.0,
+) -> Compile:
+    """Compile, execute, compare.
+
+    Args:
+        target: the backend.
+        model: the optimized .onnx file.
+        artifact: the file to write.
+        original: gives the model that the user started from.
+        samples: inputs to compare on; none are executed where there are none.
+        targets: chips to compile for.
+        timeout: seconds for the compiler, and again for the runtime.
+
+    Raises:
+        MissingExtraError: the vendor's package is not installed.
+    """
+    if target.toolchain() is None:
+        raise MissingExtraError(target.title, target.extra)
+    compiled = target.compile(model, artifact, targets=targets, timeout=timeout)
+    executed = Execution()
+    if compiled.status == "ok":
+        executed = _execute(target, compiled, model, original, samples[: target.execution_samples], timeout)
+    issues = tuple(Finding(node=i.node, op_type=i.op_type, reason=i.reason) for i in compiled.issues)
+    return Compile(
+        status=compiled.status,
+        toolchain=compiled.toolchain,
+        artifact=str(compiled.artifact) if compiled.artifact is not None else None,
+        bytes=compiled.bytes,
+        seconds=compiled.seconds,
+        execution=executed,
+        issues=issues,
+        detail=dict(compiled.detail),
+    )
+
+
+def _execute(
+    target: Backend,
+    compiled: CompileResult,
+    path: Path,
+    original: Callable[[], ir.Model],
+    samples: Sequence[Mapping[str, np.ndarray]],
+    timeout: float,
+) -> Execution:
+    """Run the artifact in the vendor's runtime and compare with the original in onnxruntime."""
+    if not samples:
+        return Execution(status="unavailable", reason="there are no sample inputs")
+    answer = target.execute(compiled, path, samples, timeout=timeout)
+    if answer.status != "ok":
+        status: Literal["failed", "unavailable"] = "failed" if answer.status == "failed" else "unavailable"
+        return Execution(status=status, runtime=answer.runtime, reason=answer.reason)
+    reference = original()
+    expected = run(reference, samples)
+    errors = compare(expected, [dict(s) for s in answer.samples])
+    outputs = tuple(error_record(e) for e in errors)
+    worst = [e for e in errors if not e.equal and (e.problem or e.sqnr_db < target.tolerance_db)]
+    if not worst:
+        return Execution(status="passed", outputs=outputs, runtime=answer.runtime)
+    # A model may amplify the roundings of the target's arithmetic: then no runtime of that precision can do better.
+    floor = {e.name: e for e in noise_floor(reference, samples, expected=expected, roundoff=target.roundoff)}
+    for error in worst:
+        own = floor.get(error.name)
+        if error.problem or own is None or error.sqnr_db < own.sqnr_db - _SLACK_DB:
+            why = error.problem or f"{error.sqnr_db:.1f} dB, below {target.tolerance_db:.0f} dB"
+            return Execution(status="failed", outputs=outputs, runtime=answer.runtime, reason=f"{error.name}: {why}")
+    reason = "within what the target's precision does to this model on these inputs"
+    return Execution(status="passed", outputs=outputs, runtime=answer.runtime, reason=reason)
+
+
+def error_record(error: Any) -> OutputError:
+    """One output's error, from `graphopt.verify` into the report's words."""
+    return OutputError(
+        name=error.name, max_abs_error=error.max_abs_error, max_rel_error=error.max_rel_error, cosine=error.cosine,
+        sqnr_db=error.sqnr_db,
+    )  # fmt: skip
