@@ -115,7 +115,8 @@ def adopt_opsets(model: ir.Model) -> None:
 
 def bodies(node: ir.Node) -> Iterator[ir.Graph]:
     """The graphs that a node carries in its attributes."""
-    for attribute in node.attributes.values():
+    # `.data` is the plain dict inside: this runs once or more for every node of a graph.
+    for attribute in node.attributes.data.values():
         if attribute.is_ref():
             continue
         if attribute.type == ir.AttributeType.GRAPH:
@@ -171,7 +172,7 @@ def add_constant(graph: ir.Graph, array: np.ndarray | ir.TensorProtocol, name: s
     if isinstance(array, np.ndarray):
         array = np.ascontiguousarray(array) if array.ndim else array
         array.flags.writeable = False
-        tensor: ir.TensorProtocol = ir.tensor(array, name=name)
+        tensor: ir.TensorProtocol = ir.Tensor(array, name=name)
     else:
         tensor = array
     value = ir.Value(

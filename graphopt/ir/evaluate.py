@@ -225,7 +225,9 @@ def _run(
         fresh = ir.Value(name=f"v{len(copies)}")
         copies[value] = fresh
         if tensor is not None:
-            fresh.const_value = ir.tensor(tensor, name=fresh.name) if isinstance(tensor, np.ndarray) else tensor
+            fresh.const_value = (
+                ir.Tensor(tensor, dtype=value.dtype, name=fresh.name) if isinstance(tensor, np.ndarray) else tensor
+            )
             fresh.shape, fresh.type = ir.Shape(fresh.const_value.shape.numpy()), ir.TensorType(fresh.const_value.dtype)
             initializers.append((fresh, tensor))
         return fresh

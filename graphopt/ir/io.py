@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import onnx_ir as ir
 
 from graphopt.errors import ModelError, UserError
-from graphopt.ir.edit import adopt_opsets
+from graphopt.ir.edit import adopt_opsets, owners
+from graphopt.ir.proto import DEFAULT_DOMAINS, graphs, refuse_ambiguous
 from graphopt.ir.validate import validate
 
 if TYPE_CHECKING:
@@ -47,7 +49,9 @@ def load(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> ir.Model:
 
     file: Path | None = None
     if isinstance(source, onnx.ModelProto):
-        proto = source
+        # onnx_ir writes names into the tensors that it is given.
+        proto = onnx.ModelProto()
+        proto.CopyFrom(source)
     elif isinstance(source, bytes):
         proto = _parse(source, None)
     else:
@@ -62,13 +66,13 @@ def load(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> ir.Model:
         raise ModelError("holds no graph: it is not an ONNX model, or is truncated", file=file)
     if not proto.opset_import and proto.ir_version >= 3:
         raise ModelError("imports no opset: it is not an ONNX model, or is truncated", file=file)
-    if proto.graph.sparse_initializer:
-        name = proto.graph.sparse_initializer[0].values.name
-        raise ModelError(f"the initializer {name!r} is sparse: store it dense", file=file)
+    refuse_ambiguous(proto, file)
     try:
         model = ir.serde.deserialize_model(proto)
     except (ir.serde.SerdeError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
-        raise ModelError(f"is not a valid model: {_first_line(error)}", file=file) from None
+        missing = isinstance(_root(error), NotImplementedError)
+        what = "cannot be taken in" if missing else "is not a valid model"
+        raise ModelError(f"{what}: {_first_line(error)}", file=file) from None
     _keep_what_the_ir_drops(proto, model)
     _contain_external_data(model, file)
     validate(model, file=file, sort=True)
@@ -78,6 +82,7 @@ def load(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> ir.Model:
 
 def _parse(data: bytes, file: Path | None) -> onnx.ModelProto:
     import onnx
+    from google.protobuf import json_format, text_format
     from google.protobuf.message import DecodeError
 
     if not data:
@@ -87,30 +92,47 @@ def _parse(data: bytes, file: Path | None) -> onnx.ModelProto:
         if file is not None and file.suffix in kind:
             return onnx.load_model_from_string(data, format=kind[file.suffix])
         return onnx.ModelProto.FromString(data)
-    except (DecodeError, ValueError, onnx.parser.ParseError) as error:
+    except (DecodeError, ValueError, onnx.parser.ParseError, json_format.Error, text_format.Error) as error:
         raise ModelError(f"is not an ONNX model, or is truncated ({_first_line(error)})", file=file) from None
 
 
-def _first_line(error: BaseException) -> str:
+def _root(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
+    return error
+
+
+def _first_line(error: BaseException) -> str:
+    error = _root(error)
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def _keep_what_the_ir_drops(proto: onnx.ModelProto, model: ir.Model) -> None:
     # Parts of a ModelProto that onnx_ir has no place for; they come back out of `to_proto` as they went in.
     model.meta["graphopt.training_info"] = list(proto.training_info)
-    inits = {t.name for t in proto.graph.initializer}
-    model.meta["graphopt.described"] = {v.name for v in proto.graph.value_info if v.name in inits}
+    described: set[str] = set()
+    for graph in graphs(proto):
+        inits = {t.name for t in graph.initializer}
+        described.update(v.name for v in graph.value_info if v.name in inits)
+    model.meta["graphopt.described"] = described
+    for _, tensor in tensors(model):
+        if isinstance(tensor, ir.serde.TensorProtoTensor) and tensor.metadata_props:
+            # onnx_ir writes what it read (cached by now) a second time beside the original.
+            del tensor.raw.metadata_props[:]
+    for owner in owners(model):
+        for name in DEFAULT_DOMAINS:
+            if name in owner.opset_imports:
+                owner.opset_imports[""] = owner.opset_imports.pop(name)
 
 
 def tensors(model: ir.Model) -> Iterator[tuple[ir.Value | ir.Attr, ir.TensorProtocol]]:
     """Every stored tensor with what holds it: initializers of all graphs, then tensors in attributes."""
-    for graph in model.graphs():
-        for value in graph.initializers.values():
-            if value.const_value is not None:
-                yield value, value.const_value
-    for owner in (model.graph, *(f.graph for f in model.functions.values())):
+    for owner in owners(model):
+        for graph in (owner, *owner.subgraphs()):
+            for value in graph.initializers.values():
+                if value.const_value is not None:
+                    yield value, value.const_value
+    for owner in owners(model):
         for node in ir.traversal.RecursiveGraphIterator(owner):
             for attribute in node.attributes.values():
                 if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
@@ -132,12 +154,16 @@ def _contain_external_data(model: ir.Model, file: Path | None) -> None:
             raise ModelError(f"the weights of {name!r} are external ({location}): load the model by its path")
         if os.path.isabs(location) or "\0" in location:
             raise ModelError(f"external data of {name!r} has an absolute path ({location})", file=file)
-        path = (folder / location).resolve()
-        if not path.is_relative_to(folder):
+        try:
+            path = (folder / location).resolve()
+            inside, there = path.is_relative_to(folder), path.is_file()
+        except (OSError, RuntimeError) as error:  # a name too long, a loop of links
+            raise ModelError(f"external data of {name!r} cannot be read: {_first_line(error)}", file=file) from None
+        if not inside:
             raise ModelError(f"external data of {name!r} lies outside the model's folder ({location})", file=file)
+        if not there:
+            raise ModelError(f"external data of {name!r} is missing ({location})", file=file)
         if path not in sizes:
-            if not path.is_file():
-                raise ModelError(f"external data of {name!r} is missing ({location})", file=file)
             sizes[path] = path.stat().st_size
         offset, length = tensor.offset or 0, tensor.length
         if not tensor.shape.is_static():
@@ -156,11 +182,12 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
     proto.training_info.extend(model.meta.get("graphopt.training_info", ()))
     # onnx_ir describes every initializer a second time; only those that the file described itself stay.
     described = model.meta.get("graphopt.described", ())
-    again = {t.name for t in proto.graph.initializer}.difference(described)
-    kept = [v for v in proto.graph.value_info if v.name not in again]
-    if len(kept) < len(proto.graph.value_info):
-        del proto.graph.value_info[:]
-        proto.graph.value_info.extend(kept)
+    for graph in graphs(proto):
+        again = {t.name for t in graph.initializer}.difference(described)
+        kept = [v for v in graph.value_info if v.name not in again]
+        if len(kept) < len(graph.value_info):
+            del graph.value_info[:]
+            graph.value_info.extend(kept)
     return proto
 
 
@@ -199,11 +226,12 @@ def save(model: ir.Model, path: str | os.PathLike[str]) -> None:
             with atomic(path) as out:
                 out.write(to_proto(model).SerializeToString(deterministic=True))
             return
-        old = _data_files(path)
+        # The model itself may still read from an old file of its own: that one stays.
+        old = _data_files(path) - {_source(tensor) for _, tensor in held}
         data = _write_data(model, path)
         with _relocated(model, data), atomic(path) as out:
             out.write(to_proto(model).SerializeToString(deterministic=True))
-        for stale in old - {data.path}:
+        for stale in old - {data.path.resolve()}:
             stale.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from None
@@ -237,7 +265,12 @@ class _DataFile:
 
 
 def _data_files(path: Path) -> set[Path]:
-    return set(path.parent.glob(f"{path.stem}.????????.data"))
+    ours = re.compile(re.escape(path.stem) + r"\.[0-9a-f]{8}\.data")
+    return {other.resolve() for other in path.parent.iterdir() if ours.fullmatch(other.name)}
+
+
+def _source(tensor: ir.TensorProtocol) -> Path | None:
+    return Path(tensor.path).resolve() if isinstance(tensor, ir.ExternalTensor) else None
 
 
 def _write_data(model: ir.Model, path: Path) -> _DataFile:

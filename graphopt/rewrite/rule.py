@@ -183,7 +183,7 @@ class Builder:
         if isinstance(array, np.ndarray):
             array = np.array(array, order="C")
             array.flags.writeable = False
-        tensor = ir.tensor(array, name=value.name) if isinstance(array, np.ndarray) else array
+        tensor = ir.Tensor(array, name=value.name) if isinstance(array, np.ndarray) else array
         value.const_value, value.type = tensor, ir.TensorType(tensor.dtype)
         value.shape = ir.Shape(tensor.shape.numpy())
         self.constants.append(value)

@@ -71,7 +71,7 @@ for one in (hard_sigmoid_div, hard_sigmoid_mul):
     one.replace(lambda op, m: _hard_sigmoid(op, m.x))
 
 for one in (hard_swish_div, hard_swish_mul):
-    one.replace(lambda op, m: op.Mul(m.x, _hard_sigmoid(op, m.x)))
+    one.replace(lambda op, m: op.Mul(_hard_sigmoid(op, m.x), m.x))
 
 
 @rule("hard-swish", fidelity="rounding")

@@ -19,7 +19,7 @@ def hard_swish(p):
 
 @hard_swish.replace
 def _(op, m):
-    return op.Mul(m.x, op.HardSigmoid(m.x, alpha=1 / 6, beta=0.5))
+    return op.Mul(op.HardSigmoid(m.x, alpha=1 / 6, beta=0.5), m.x)
 
 
 @hard_swish.example

@@ -1,0 +1,95 @@
+"""What has to be looked at before a ModelProto becomes a model: what onnx_ir would pass over without a word."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from graphopt.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
+
+DEFAULT_DOMAINS = ("", "ai.onnx")
+"""Two names of the same operator set."""
+
+
+def graphs(proto: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
+    """The main graph and every body inside it and inside functions."""
+    waiting = [proto.graph]
+    nodes = [node for function in proto.functions for node in function.node]
+    while True:
+        for node in nodes:
+            for attribute in node.attribute:
+                if attribute.HasField("g"):
+                    waiting.append(attribute.g)
+                waiting.extend(attribute.graphs)
+        if not waiting:
+            return
+        graph = waiting.pop()
+        yield graph
+        nodes = graph.node  # type: ignore[assignment]
+
+
+def refuse_ambiguous(proto: onnx.ModelProto, file: Path | None) -> None:
+    """Refuse what two readers would read as two models, or what has no dense weights.
+
+    Raises:
+        ModelError: an initializer is sparse or there twice, or its data do not fit its shape; an operator set is
+            imported in two versions.
+    """
+    for imports in (proto.opset_import, *(function.opset_import for function in proto.functions)):
+        versions: dict[str, int] = {}
+        for entry in imports:
+            domain = "" if entry.domain in DEFAULT_DOMAINS else entry.domain
+            if versions.setdefault(domain, entry.version) != entry.version:
+                name = domain or "ai.onnx"
+                raise ModelError(
+                    f"imports opset {name!r} in versions {versions[domain]} and {entry.version}", file=file
+                )
+    for graph in graphs(proto):
+        if graph.sparse_initializer:
+            name = graph.sparse_initializer[0].values.name
+            raise ModelError(f"the initializer {name!r} is sparse: store it dense", file=file)
+        seen: set[str] = set()
+        for tensor in graph.initializer:
+            if tensor.name in seen:
+                raise ModelError(f"the initializer {tensor.name!r} is there twice", file=file)
+            seen.add(tensor.name)
+            _fits(tensor, f"the initializer {tensor.name!r}", file)
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    _fits(attribute.t, f"the tensor {attribute.name!r} of node {node.name!r}", file)
+
+
+def _fits(tensor: onnx.TensorProto, name: str, file: Path | None) -> None:
+    import onnx
+
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        return
+    if any(dim < 0 for dim in tensor.dims):
+        raise ModelError(f"{name} has the shape {list(tensor.dims)}", file=file)
+    if tensor.HasField("segment"):
+        raise ModelError(f"{name} is stored in segments: store it whole", file=file)
+    try:
+        dtype = ir.DataType(tensor.data_type)
+        field = onnx.helper.tensor_dtype_to_field(tensor.data_type)
+    except (KeyError, ValueError):
+        raise ModelError(f"{name} has the unknown type {tensor.data_type}", file=file) from None
+    count = math.prod(tensor.dims)
+    if dtype == ir.DataType.STRING:
+        held, needed, what = len(tensor.string_data), count, "elements"
+    elif tensor.HasField("raw_data"):
+        held, needed, what = len(tensor.raw_data), -(-count * dtype.bitwidth // 8), "bytes"
+    else:
+        # Types below a byte are packed; complex numbers are pairs.
+        packed, pairs = dtype.bitwidth < 8, dtype in (ir.DataType.COMPLEX64, ir.DataType.COMPLEX128)
+        held, what = len(getattr(tensor, field)), "elements"
+        needed = -(-count * dtype.bitwidth // 8) if packed else count * (2 if pairs else 1)
+    if held != needed:
+        raise ModelError(f"{name} holds {held} {what}, its shape {list(tensor.dims)} needs {needed}", file=file)
