@@ -53,6 +53,9 @@ _SKIP: Final[Any] = object()
 
 
 def _attribute(node: ir.Node, name: str, value: Any, default: Any, rank: int | None) -> Any:
+    if name == "pads":
+        kernel = node.attributes.get("kernel_shape")
+        return _pads(value, None if kernel is None or kernel.is_ref() else kernel.as_ints())
     if name in _CLASSES:
         return _CLASSES[name](value)
     if name == "group":
@@ -72,17 +75,19 @@ def _all_ones(value: Sequence[int] | None) -> str:
     return "1" if not value or set(value) == {1} else "equal" if len(set(value)) == 1 else "unequal"
 
 
-def _pads(value: Sequence[int] | None) -> str:
+def _pads(value: Sequence[int] | None, kernel: Sequence[int] | None) -> str:
     if not value or not any(value):
         return "zero"
     half = len(value) // 2
+    # a window that may see more padding than data is a case of its own to vendors
+    if kernel and any(2 * max(value[i], value[i + half]) > size for i, size in enumerate(kernel)):
+        return "wide"
     return "symmetric" if list(value[:half]) == list(value[half:]) else "asymmetric"
 
 
 _CLASSES: Final[dict[str, Callable[[Any], str]]] = {
     "strides": _all_ones,
     "dilations": _all_ones,
-    "pads": _pads,
     "output_padding": lambda value: "some" if value and any(value) else "zero",
 }
 

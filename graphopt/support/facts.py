@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
+_RESHAPING: Final = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Expand", "Gather", "GatherND", "OneHot", "Tile"})
 _BROADCASTING: Final = frozenset({
     "Add", "Sub", "Mul", "Div", "Pow", "Mod", "And", "Or", "Xor", "BitwiseAnd", "BitwiseOr", "BitwiseXor",
     "BitShift", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Where", "PRelu", "Max", "Min", "Sum",
@@ -109,6 +110,8 @@ def facts(node: ir.Node, schema: Operator) -> dict[str, Fact]:
             known["input.0.rank"] = _rank(rest[0])
     if schema.outputs > 1:
         known["outputs"] = sum(1 for value in node.outputs if value.uses() or value.is_graph_output())
+    if node.op_type in _RESHAPING:
+        known["output.0.rank"] = _rank(node.outputs[0])
     known["shapes"] = _shapes(node)
     known["empty"] = any(shape is not None and 0 in shape for shape in shapes)
     if len(shapes) > 1 and (schema.variadic or schema.required > 1) and node.op_type in _BROADCASTING:
@@ -172,20 +175,19 @@ def _dtype(value: ir.Value) -> str:
 
 def _quantization(node: ir.Node) -> dict[str, Fact]:
     if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-        return {}
-    sources = [value.producer() if value is not None else None for value in node.inputs]
-    dequantized = [s if s is not None and s.op_type == "DequantizeLinear" else None for s in sources]
-    if not any(dequantized):
-        return {"qdq.activation": "none", "qdq.weight": "none", "qdq.bias": "none"}
+        return {"zero_point": _zero_point(node), "pairing": _pairing(node)}
+    known: dict[str, Fact] = {"qdq.activation": "none", "qdq.weight": "none", "qdq.bias": "none"}
     users = [use.node for value in node.outputs for use in value.uses()]
     closed = bool(users) and all(user.op_type == "QuantizeLinear" for user in users)
-    known: dict[str, Fact] = {"qdq.activation": "none", "qdq.weight": "none", "qdq.bias": "none"}
-    for source in dequantized:
-        quantized = source.inputs[0] if source is not None else None
+    for value in node.inputs:
+        source = value.producer() if value is not None else None
+        quantized = source.inputs[0] if source is not None and source.op_type == "DequantizeLinear" else None
         if source is None or quantized is None:
             continue
         if constant(quantized) is None:
             known["qdq.activation"] = _dtype(quantized) if closed else "input only"
+            if known.get("qdq.zero_point") != "other":
+                known["qdq.zero_point"] = _zero_point(source)
         elif _dtype(quantized) == "int32":
             known["qdq.bias"] = "int32"
         elif known["qdq.weight"] == "none":
@@ -193,3 +195,21 @@ def _quantization(node: ir.Node) -> dict[str, Fact]:
             scale = source.inputs[1]
             known["qdq.per_channel"] = scale is not None and _rank(scale) == 1
     return known
+
+
+def _zero_point(node: ir.Node) -> str:
+    value = node.inputs[2] if len(node.inputs) > 2 else None
+    if value is None:
+        return "zero"
+    tensor = constant(value)
+    return "computed" if tensor is None else "other" if tensor.numpy().any() else "zero"
+
+
+def _pairing(node: ir.Node) -> str:
+    if node.op_type == "QuantizeLinear":
+        users = [use.node.op_type for value in node.outputs for use in value.uses()]
+        return "paired" if users and set(users) == {"DequantizeLinear"} else "alone"
+    value = node.inputs[0]
+    source = value.producer() if value is not None else None
+    paired = constant(value) is not None or (source is not None and source.op_type == "QuantizeLinear")
+    return "paired" if paired else "alone"

@@ -73,7 +73,8 @@ def sweep(
         def work(group: Sequence[Probe]) -> None:
             _batch(group, prober, journal, Path(folder), toolchain, limit)
             if progress is not None:
-                progress(sum(probe.id in read(journal, toolchain) for probe in probes), len(probes))
+                answered = read(journal, toolchain)
+                progress(sum(probe.id in answered for probe in probes), len(probes))
 
         if jobs == 1:
             for group in groups:

@@ -130,9 +130,9 @@ def name_of(fact: str) -> str:
     head, _, rest = fact.partition(".")
     if head == "attr":
         return f"attribute {rest}"
-    if head == "input":
+    if head in ("input", "output") and rest:
         index, _, what = rest.partition(".")
-        return f"input {index}" if what in ("constant", "present") else f"the {what} of input {index}"
+        return f"{head} {index}" if what in ("constant", "present") else f"the {what} of {head} {index}"
     return _NAMES.get(fact, fact.replace("_", " ").replace(".", " "))
 
 
@@ -165,6 +165,9 @@ _NAMES: Final = {
     "inputs.count": "the number of inputs",
     "qdq.activation": "the quantization of its activations",
     "qdq.weight": "the quantization of its weights",
+    "zero_point": "its zero point",
+    "pairing": "the place of QuantizeLinear before DequantizeLinear",
+    "qdq.zero_point": "the zero point of its activations",
     "qdq.bias": "the quantization of its bias",
     "qdq.per_channel": "per-channel quantization",
 }

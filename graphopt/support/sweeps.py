@@ -246,7 +246,8 @@ def _reduce(op: str, kind: str = "normal") -> list[Case]:
 
 
 def _axis(op: str, changes: Sequence[Attributes] = ()) -> list[Case]:
-    base = Case(op, "base", (Arg(SHAPES[3]),), {"axis": -1}, core=True)
+    # no axis of size 1: over that, the answer is the same whatever the vendor does
+    base = Case(op, "base", (Arg((2, 4, 6, 6)),), {"axis": -1}, core=True)
     return [
         base,
         *_attributes(base, [{"axis": 1}, {"axis": 0}, {"axis": 2}, *changes]),

@@ -144,9 +144,10 @@ def _quantize(op: str) -> list[Case]:
         label: str, dtype: str, zero: int = 0, channels: int = 0, x: tuple[int, ...] = IMAGE.shape, **more: Any
     ) -> Case:
         shape = (channels,) if channels else ()
-        scale = Arg(shape, constant=True, kind="positive")
+        # 1/16 keeps the values here inside every dtype, so that leaving a pair out is no more than a rounding
+        scale = Arg(shape, constant=True, values=tuple(1 / 16 for _ in range(channels or 1)))
         point = Arg(shape, dtype, True, values=(zero,) * (channels or 1))
-        data = Arg(x) if op == "QuantizeLinear" else Arg(x, dtype)
+        data = Arg(x, "float32" if op == "QuantizeLinear" else dtype, kind="positive")
         paired = more.pop("paired", False)
         return replace(form(op, label, data, scale, point, **more), paired=paired)
 

@@ -105,6 +105,17 @@ def test_luck_in_one_size_does_not_clear_a_wrong_result_in_another() -> None:
     assert not takes(row, ceil)
 
 
+def test_an_operator_that_is_only_ever_right_by_luck_is_unsupported() -> None:
+    (row,) = rows([result(BASE, False, core=True), result(BASE, True, label="lucky")])
+    assert (row.status, row.effect) == ("unsupported", "rejected")
+
+
+def test_an_operator_test_of_odd_values_that_is_rejected_does_not_forbid_the_ordinary_form() -> None:
+    (row,) = rows([result(BASE, True), result(BASE, False, label="suite:odd")])
+    assert takes(row, BASE)
+    assert row.doubtful == ("Toy-11/suite:odd",)
+
+
 def test_a_base_form_refused_for_a_reason_that_no_fact_tells_is_doubtful_not_forbidden() -> None:
     (row,) = rows([result(BASE, True, core=True), result(BASE, False, label="huge")])
     assert takes(row, BASE)
