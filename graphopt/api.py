@@ -1,6 +1,6 @@
 """The door for programs: `optimize` and `check`, the same work that the command line does.
 
-    result = graphopt.optimize("model.onnx", backend="tflite", output="out/")
+    result = graphopt.optimize("model.onnx", backend="tflite", output="out.onnx")
     result.report.status, result.model, result.artifact
 
 No global state, no printing; a model given in memory is left as it is.
@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Literal
 
 import onnx_ir as ir
 
-from graphopt.deploy import deploy, error_record
-from graphopt.errors import ModelError, UserError
+from graphopt.deploy import deploy, error_record, require
+from graphopt.errors import GraphoptError, ModelError, PluginError, UserError
 from graphopt.ir import count_nodes, infer_shapes, save
 from graphopt.ir.edit import FROM_KEY, owners, sources_of
 from graphopt.ir.infer import MADE_UP
 from graphopt.pipeline import Context, PassManager, PipelineResult, Recipe, Step, make_backend
-from graphopt.pipeline.manager import OnFailure, Verify, check_with_onnx
+from graphopt.pipeline.manager import OnFailure, Verify
 from graphopt.pipeline.recipe import parse
 from graphopt.report.model import (
     BackendCheck,
@@ -44,6 +44,8 @@ from graphopt.verify import check_dims, generate, iterate
 if TYPE_CHECKING:
     import numpy as np
     import onnx
+
+    from graphopt.support.table import Table
 
 DEFAULT_RECIPE = """\
 [[pass]]
@@ -150,7 +152,7 @@ def optimize(
 
     Raises:
         UserError: the model, the recipe, the data or another argument is wrong.
-        PluginError: a pass or a backend of the recipe cannot be imported.
+        PluginError: the backend cannot be imported; a pass that cannot be is only left out, and the report says so.
     """
     start = time.perf_counter()
     dims = dict(dims or {})
@@ -160,6 +162,8 @@ def optimize(
     chosen = _recipe(recipe, target)
     steps = [Step(one, origin) for one, origin in chosen.build()]
     _check_targets(target, targets)
+    if target is not None and compile:
+        require(target)
     first = source.fresh()
     check_dims(first, dims)
     facts = source.facts(first)
@@ -190,7 +194,6 @@ def optimize(
     with tempfile.TemporaryDirectory(prefix="graphopt-") as scratch:
         path = Path(output) if output is not None else Path(scratch, "model.onnx")
         tell("write", len(steps), stages)
-        check_with_onnx(final)
         save(final, path)
         report = replace(report, output=file_facts(final, path, str(output) if output is not None else ""))
         if target is not None and compile:
@@ -234,7 +237,7 @@ def check(
     found: dict[str, BackendCheck] = {}
     for one in backends:
         backend = make_backend(one) if isinstance(one, str) else one
-        answer = hold(loaded, backend.table())
+        answer = hold(loaded, _table(backend))
         found[backend.name] = BackendCheck(
             toolchain=answer.toolchain, nodes=answer.nodes, supported=answer.supported, segments=answer.segments,
             unsupported=tuple(Finding(**f.as_json()) for f in answer.findings),
@@ -247,7 +250,7 @@ def _recipe(recipe: Recipe | str | None, target: Backend | None) -> Recipe:
         return recipe
     if recipe is not None:
         return parse(recipe)
-    return parse(DEFAULT_RECIPE if target is None else target.recipe())
+    return parse(DEFAULT_RECIPE if target is None else target.recipe()).at_home("graphopt")
 
 
 def default_recipe(backend: str | None) -> Recipe:
@@ -292,11 +295,20 @@ def _support(model: ir.Model, target: Backend | None, dims: dict[str, int | tupl
         looked_at = model.clone()
         _fix(looked_at, dims)
     infer_shapes(looked_at)
-    answer = hold(looked_at, target.table())
+    answer = hold(looked_at, _table(target))
     return Support(
         nodes=answer.nodes, supported=answer.supported,
         unsupported=tuple(Finding(**f.as_json()) for f in answer.findings),
     )  # fmt: skip
+
+
+def _table(backend: Backend) -> Table:
+    try:
+        return backend.table()
+    except GraphoptError:
+        raise
+    except Exception as error:
+        raise PluginError(f"the table of {backend.name} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _iterate(

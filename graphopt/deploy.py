@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import onnx_ir as ir
 
-from graphopt.errors import MissingExtraError
+from graphopt.errors import GraphoptError, MissingExtraError
 from graphopt.report.model import Compile, Execution, Finding, OutputError
-from graphopt.support.backend import Backend, CompileResult
+from graphopt.support.backend import Backend, CompileResult, ExecutionResult, NodeIssue
 from graphopt.verify import compare, noise_floor, run
 
 if TYPE_CHECKING:
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 
 _SLACK_DB = 12.0
 """How much worse than rounding inputs and weights once a runtime may be that rounds after every layer."""
+
+
+def require(target: Backend) -> None:
+    """Make sure that a backend can compile here.
+
+    Raises:
+        MissingExtraError: the vendor's package is not installed; the message is the command that installs it.
+    """
+    if target.toolchain() is None:
+        raise MissingExtraError(target.title, target.extra)
 
 
 def deploy(
@@ -44,9 +54,8 @@ def deploy(
     Raises:
         MissingExtraError: the vendor's package is not installed.
     """
-    if target.toolchain() is None:
-        raise MissingExtraError(target.title, target.extra)
-    compiled = target.compile(model, artifact, targets=targets, timeout=timeout)
+    require(target)
+    compiled = _compile(target, model, artifact, targets, timeout)
     executed = Execution()
     if compiled.status == "ok":
         executed = _execute(target, compiled, model, original, samples[: target.execution_samples], timeout)
@@ -63,6 +72,19 @@ def deploy(
     )
 
 
+def _compile(target: Backend, model: Path, artifact: Path, targets: Sequence[str], timeout: float) -> CompileResult:
+    try:
+        return target.compile(model, artifact, targets=targets, timeout=timeout)
+    except GraphoptError:
+        raise
+    except Exception as error:  # noqa: BLE001 (a stranger's backend may raise anything; the run has its report)
+        return CompileResult("failed", target.toolchain() or target.name, issues=(NodeIssue("", "", _words(error)),))
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+
+
 def _execute(
     target: Backend,
     compiled: CompileResult,
@@ -74,7 +96,12 @@ def _execute(
     """Run the artifact in the vendor's runtime and compare with the original in onnxruntime."""
     if not samples:
         return Execution(status="unavailable", reason="there are no sample inputs")
-    answer = target.execute(compiled, path, samples, timeout=timeout)
+    try:
+        answer = target.execute(compiled, path, samples, timeout=timeout)
+    except GraphoptError:
+        raise
+    except Exception as failure:  # noqa: BLE001 (a stranger's backend may raise anything; the run has its report)
+        answer = ExecutionResult("failed", reason=_words(failure))
     if answer.status != "ok":
         status: Literal["failed", "unavailable"] = "failed" if answer.status == "failed" else "unavailable"
         return Execution(status=status, runtime=answer.runtime, reason=answer.reason)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from graphopt.ir import count_nodes, load, to_bytes
@@ -26,6 +27,7 @@ class Source:
             copy: ir.Model = self._model.clone()
             for key, value in self._model.meta.items():
                 copy.meta[key] = value
+            _protect_weights(copy)
             return copy
         return load(self._model)
 
@@ -34,6 +36,20 @@ class Source:
             return file_facts(model, Path(self.name), self.name)
         data = to_bytes(model) if weight_bytes(model) <= INLINE_LIMIT else b""
         return replace(_counts(model, ""), sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+
+
+def _protect_weights(copy: ir.Model) -> None:
+    """A copy shares its weights with the user's model: what writes into them in place shall fail, not succeed."""
+    for graph in copy.graphs():
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if isinstance(tensor, ir.Tensor) and isinstance(tensor.raw, np.ndarray):
+                view = tensor.raw.view()
+                view.flags.writeable = False
+                value.const_value = ir.Tensor(
+                    view, tensor.dtype, shape=tensor.shape, name=tensor.name, doc_string=tensor.doc_string,
+                    metadata_props=dict(tensor.metadata_props),
+                )  # fmt: skip
 
 
 def _counts(model: ir.Model, path: str) -> FileFacts:

@@ -27,8 +27,9 @@ def command(ctx: click.Context, as_json: bool) -> None:
     problems = []
     for entry in BACKENDS.entries():
         try:
-            backend = entry.load()()
-            table = backend.table()
+            with options.clean_stdout():
+                backend = entry.load_and_make()
+                table = backend.table()
             rows.append({
                 "name": entry.name, "title": backend.title, "installed": backend.toolchain() or "",
                 "measured": table.toolchain, "operators": str(len(table.by_op)), "source": entry.source,
@@ -36,6 +37,8 @@ def command(ctx: click.Context, as_json: bool) -> None:
             })  # fmt: skip
         except GraphoptError as error:
             problems.append(str(error))
+        except Exception as error:  # noqa: BLE001 (a stranger's backend may raise anything; the others are listed)
+            problems.append(f"{entry.name} of {entry.source} cannot be listed: {type(error).__name__}: {error}")
     if as_json:
         click.echo(json.dumps({"backends": rows, "problems": problems}, indent=1, ensure_ascii=False))
         return
@@ -58,8 +61,9 @@ def show(name: str, as_json: bool) -> None:
     from graphopt.pipeline import BACKENDS
 
     entry = BACKENDS.find(name)
-    backend = entry.load()()
-    table = backend.table()
+    with options.clean_stdout():
+        backend = entry.load_and_make()
+        table = backend.table()
     counts: Counter[str] = Counter()
     for rows in table.by_op.values():
         best = {row.status for row in rows}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,9 +48,11 @@ def command(
     from graphopt.verify import parse_dims
 
     names = options.flat(backends)
-    with options.model_file(model) as path:
+    with options.clean_stdout(), options.model_file(model) as path:
         found = check(path, names, dims=parse_dims(dims))
         answers = _ask(path, found, names, dims, timeout) if ask_compiler else {}
+    if model == "-":
+        found = replace(found, model=replace(found.model, path="-"))
     if as_json:
         data = to_json(found)
         for name, answer in answers.items():

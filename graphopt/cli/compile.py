@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from graphopt.cli import options
-from graphopt.errors import MissingExtraError, UserError
+from graphopt.errors import UserError
 
 
 @click.command("compile")
@@ -33,22 +33,25 @@ def command(
     """
     import json
 
+    from graphopt.deploy import require
     from graphopt.ir import load
     from graphopt.pipeline import make_backend
 
     names = options.flat(backends)
     if len(names) != 1:
         raise UserError("compile takes one backend: -b NAME")
-    backend = make_backend(names[0])
+    with options.clean_stdout():
+        backend = make_backend(names[0])
     wanted = options.flat(targets)
     for one in wanted:
         if one not in backend.targets:
             raise UserError(f"--target {one}: {backend.name} compiles for {', '.join(backend.targets) or 'no choice'}")
+    if Path(output).is_dir():
+        raise UserError(f"cannot write {output}: is a folder; name a file, as {Path(output, 'model')}{backend.suffix}")
     if not Path(output).parent.is_dir():
         raise UserError(f"cannot write {output}: the folder {Path(output).parent} does not exist")
-    if backend.toolchain() is None:
-        raise MissingExtraError(backend.title, backend.extra)
-    with options.model_file(model) as path:
+    require(backend)
+    with options.model_file(model) as path, options.clean_stdout():
         load(path)  # a file that is not a model is the user's mistake, not the compiler's refusal
         result = backend.compile(Path(path), Path(output), targets=wanted, timeout=timeout)
     if as_json:

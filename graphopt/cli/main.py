@@ -79,6 +79,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    _open_closed_streams()
     # Libraries log what graphopt says better itself.
     logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
     logging.getLogger("onnx_ir").propagate = False
@@ -96,11 +97,20 @@ def main() -> None:
         code = _complain(str(error), 2)
     except GraphoptError as error:
         code = _complain(str(error), 1)
-    except BrokenPipeError:
-        # The reader of our output went away; what is still buffered has no reader either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
+    except OSError as error:
+        # What is still buffered has no place to go either: a reader that went away, a full disk.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        words = (error.strerror or str(error)).lower()
+        where = f"{error.filename}: " if error.filename else ""
+        code = 1 if isinstance(error, BrokenPipeError) else _complain(f"{where}{words}", 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _open_closed_streams() -> None:
+    """Put the null device where a standard stream is closed, or the next file that is opened takes its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (open until the end)
 
 
 def _complain(message: str, code: int) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from graphopt.errors import ModelError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +27,11 @@ class Names(click.ParamType[tuple[str, ...]]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         """Split; click calls this once for every time the option is given."""
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            names: tuple[str, ...] = value
+            return names
+        parts = tuple(part.strip() for part in value.split(",") if part.strip())
+        return parts or self.fail("names nothing", param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         """Names of installed backends."""
@@ -86,7 +93,29 @@ def model_file(model: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="graphopt-") as folder:
         path = Path(folder, "stdin.onnx")
         path.write_bytes(sys.stdin.buffer.read())
-        yield str(path)
+        try:
+            yield str(path)
+        except ModelError as error:
+            if error.file != str(path):
+                raise
+            raise ModelError(error.reason, file="standard input", node=error.node) from None
+
+
+@contextmanager
+def clean_stdout() -> Iterator[None]:
+    """While the block runs, what plugins and their libraries print goes to standard error.
+
+    Standard output carries the answer alone, which a script parses; so the file descriptor is diverted as well.
+    """
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 @contextmanager

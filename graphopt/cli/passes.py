@@ -28,7 +28,8 @@ def command(ctx: click.Context, as_json: bool) -> None:
     rows, problems = [], []
     for entry in PASSES.entries():
         try:
-            loaded = entry.load()
+            with options.clean_stdout():
+                loaded = entry.load()
             rows.append(
                 {"name": entry.name, "fidelity": loaded.fidelity, "summary": loaded.summary(), "source": entry.source}
             )
@@ -55,7 +56,8 @@ def show(name: str, as_json: bool) -> None:
     from graphopt.pipeline import PASSES, RewritePass
 
     entry = PASSES.find(name)
-    loaded = entry.load()
+    with options.clean_stdout():
+        loaded = entry.load()
     choices = [_option(field) for field in dataclasses.fields(loaded.Options)]
     docs = _field_docs(loaded.Options)
     for choice in choices:

@@ -22,7 +22,8 @@ def command(as_json: bool) -> None:
             record = found.setdefault(entry.source, {"passes": [], "backends": [], "problems": []})
             record[key].append(entry.name)
             try:
-                entry.load()
+                with options.clean_stdout():
+                    entry.load()
             except PluginError as error:
                 record["problems"].append(str(error))
     if as_json:

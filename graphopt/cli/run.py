@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +17,7 @@ from graphopt.errors import UserError
 
 if TYPE_CHECKING:
     from graphopt.api import Result
+    from graphopt.report.model import Report
 
 
 @click.command("run")
@@ -106,19 +109,43 @@ def command(
         data = Data(Path(calibration), _numbers(mean, "--mean"), _numbers(std, "--std"), layout)
     results: list[tuple[Result, Path | None]] = []
     with options.model_file(model) as path, options.progress(quiet or as_json) as listener:
+        if compiles:
+            _require_compilers(names)
         for name in names:
-            base = Recipe(()) if only else read(recipe) if recipe else default_recipe(name)
             with _places(output, name, len(names)) as places:
-                result = optimize(
-                    path, backend=name, recipe=base + from_specs(passes), dims=sizes, calibration=data,
-                    samples=samples, verify=verify, on_failure=on_failure, compile=compiles,
-                    targets=options.flat(targets) if name else (), output=places.model, artifact=places.artifact,
-                    explain=explain, timeout=timeout, on_progress=listener,
-                )  # fmt: skip
+                with options.clean_stdout():
+                    base = Recipe(()) if only else read(recipe) if recipe else default_recipe(name)
+                    result = optimize(
+                        path, backend=name, recipe=base + from_specs(passes), dims=sizes, calibration=data,
+                        samples=samples, verify=verify, on_failure=on_failure, compile=compiles,
+                        targets=options.flat(targets) if name else (), output=places.model, artifact=places.artifact,
+                        explain=explain, timeout=timeout, on_progress=listener,
+                    )  # fmt: skip
+                result = replace(result, report=_as_asked(result.report, model, output))
                 places.finish(result)
             results.append((result, places.folder))
     _tell(results, as_json, quiet, output)
     return 0 if all(result.report.status == "ok" for result, _ in results) else 1
+
+
+def _require_compilers(names: Sequence[str | None]) -> None:
+    """All of them, before the first one's work is done and written."""
+    from graphopt.deploy import require
+    from graphopt.pipeline import make_backend
+
+    with options.clean_stdout():
+        for name in names:
+            if name is not None:
+                require(make_backend(name))
+
+
+def _as_asked(report: Report, model: str, output: str | None) -> Report:
+    """The report in the user's words where standard input or output went through a temporary file."""
+    if model == "-":
+        report = replace(report, input=replace(report.input, path="-"))
+    if output == "-" and report.output is not None:
+        report = replace(report, output=replace(report.output, path="-"))
+    return report
 
 
 def _is_folder(output: str) -> bool:
@@ -191,6 +218,12 @@ def _tell(results: list[tuple[Result, Path | None]], as_json: bool, quiet: bool,
     from graphopt.report.model import to_json
     from graphopt.report.terminal import render, render_summary
 
+    if as_json or quiet:
+        for result, _ in results:
+            for record in result.report.passes:
+                if record.outcome in ("failed", "rolled_back"):
+                    what = f"{record.name} of {record.source} {record.outcome.replace('_', ' ')}"
+                    click.echo(f"graphopt: {what}: {record.detail}", err=True)
     if as_json:
         reports = [to_json(result.report) for result, _ in results]
         click.echo(json.dumps(reports[0] if len(reports) == 1 else reports, indent=1, ensure_ascii=False))

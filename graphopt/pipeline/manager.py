@@ -1,13 +1,16 @@
 """The manager: runs passes in order, records each, checks the graph after each, and takes back what breaks a promise.
 
 A rollback needs no snapshots: passes are deterministic, so the model before a bad pass is made again from the
-original by the passes before it (from a checkpoint where those took long).
+original by the passes before it (from a checkpoint where those took long). A pass that does not repeat what it did
+loses its place like any other that breaks a promise.
 """
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -16,9 +19,9 @@ import onnx_ir as ir
 
 from graphopt.errors import GraphoptError, ModelError, UserError
 from graphopt.ir.edit import adopt_opsets, count_nodes
-from graphopt.ir.io import to_proto
 from graphopt.ir.validate import validate
 from graphopt.pipeline.passes import Context, Pass, PassResult, RewritePass, worst
+from graphopt.pipeline.soundness import Fingerprint, complaint_of, difference, signature_of
 from graphopt.report.model import PassRecord, Rewrite
 from graphopt.rewrite import Fidelity, NearMiss
 from graphopt.verify import Verification, judge
@@ -93,7 +96,8 @@ class PassManager:
             original: gives the model to start from, a fresh copy in every call.
             context: what passes may know of the run.
         """
-        return _Run(self, original, context).go()
+        with _no_collection():
+            return _Run(self, original, context).go()
 
     def samples(self) -> Sequence[Mapping[str, np.ndarray]]:
         """The inputs to compare on."""
@@ -105,14 +109,28 @@ class PassManager:
             self._listener(name, position, len(self.steps))
 
 
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep Python's cycle collector away: it walks every node of the graph again and again, which is quadratic."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 class _Run:
     """One run: the model at work, and what is needed to make it again."""
 
     def __init__(self, manager: PassManager, original: Callable[[], ir.Model], context: Context) -> None:
         self.manager, self.original, self.context = manager, original, context
         self.model = original()
-        self.signature = _signature(self.model)
-        self.kept: list[Pass] = []
+        self.signature = signature_of(self.model)
+        # Where the checker refuses the user's own model, its word on what passes made of it says nothing of them.
+        self.clean = complaint_of(self.model) is None
+        self.kept: list[int] = []  # positions of the steps that changed the model
         self.checkpoint: tuple[ir.Model, int] | None = None
         self.since = 0.0
         self.result = PipelineResult(self.model)
@@ -120,206 +138,192 @@ class _Run:
         self._reference: ir.Model | None = None
 
     def go(self) -> PipelineResult:
-        nodes = count_nodes(self.model)
         for position, step in enumerate(self.manager.steps):
             self.manager.tell(step.one.name, position)
-            record = self._step(step, nodes)
-            nodes = record.nodes_after
-            self.result.records.append(record)
+            record = self._step(position)
             if record.outcome in ("failed", "rolled_back") and self.manager.on_failure == "stop":
                 self.result.stopped = step.one.name
                 break
-        if self.manager.verify != "off":
-            self._settle()
+        self._settle()
         self.result.model = self.model
         return self.result
 
-    def _step(self, step: Step, nodes: int) -> PassRecord:
-        one, start = step.one, time.perf_counter()
-        record = PassRecord(
-            name=one.name, source=step.source, fidelity=one.fidelity, rewrites=0, nodes_before=nodes,
-            nodes_after=nodes, seconds=0.0, outcome="unchanged",
+    def _step(self, position: int) -> PassRecord:
+        step, start, nodes = self.manager.steps[position], time.perf_counter(), count_nodes(self.model)
+        self.result.records.append(
+            PassRecord(
+                name=step.one.name, source=step.source, fidelity=step.one.fidelity, rewrites=0, nodes_before=nodes,
+                nodes_after=nodes, seconds=0.0, outcome="unchanged",
+            )
         )  # fmt: skip
+        result = self._try(position)
+        if result is None:
+            self._restore()
+        else:
+            self.result.misses.extend((step.one.name, miss) for miss in result.misses)
+        if position in self.kept:
+            self._keep_checkpoint(time.perf_counter() - start)
+            if self.manager.verify == "each":
+                verdict = self._judge(self.model, self.kept)
+                if verdict.status == "failed":
+                    self._take_back(position, verdict.reason)
+        self._note(position, seconds=time.perf_counter() - start)
+        return self.result.records[position]
+
+    def _note(self, position: int, **facts: Any) -> None:
+        self.result.records[position] = replace(self.result.records[position], **facts)
+
+    def _try(self, position: int) -> PassResult | None:
+        """Run one pass on the model at work and write down what it did; None where it failed and spoiled the model."""
+        nodes, one = count_nodes(self.model), self.manager.steps[position].one
+        self._note(position, nodes_before=nodes, nodes_after=nodes)
         try:
-            result = self._apply(one)
-            self.result.misses.extend((one.name, miss) for miss in result.misses)
-            if result.rewrites:
-                log = tuple(Rewrite(rule=r.rule, removed=r.removed, added=r.made) for r in result.log)
-                record = replace(
-                    record, outcome="applied", rewrites=result.rewrites, detail=result.detail, log=log,
-                    nodes_after=count_nodes(self.model),
-                )  # fmt: skip
-            elif result.detail:
-                record = replace(record, detail=result.detail)
+            result, self.model = self._apply(one, self.model)
+        except _BrokenGraph as broken:
+            self._note(position, outcome="rolled_back", detail=str(broken))
+            return None
+        except ModelError as error:
+            self._note(position, outcome="failed", detail=str(error))
+            return None
         except UserError:
             raise  # the request is wrong (an option does not fit this model): that is the user's to mend
-        except _BrokenGraph as broken:
-            self._restore()
-            record = replace(record, outcome="rolled_back", detail=str(broken))
-        except Exception as error:  # noqa: BLE001 (a stranger's pass may raise anything; it costs only its own effect)
-            self._restore()
-            record = replace(record, outcome="failed", detail=_words(error))
-        seconds = time.perf_counter() - start
-        if record.outcome == "applied":
-            self.kept.append(one)
-            self._keep_checkpoint(seconds)
-            if self.manager.verify == "each":
-                verdict = self._judge(self.model, worst([p.fidelity for p in self.kept]))
-                if verdict.status == "failed":
-                    self.kept.pop()
-                    self._restore()
-                    record = replace(
-                        record, outcome="rolled_back", nodes_after=nodes,
-                        detail=f"does not keep its fidelity ({one.fidelity}): {verdict.reason}",
-                    )  # fmt: skip
-        return replace(record, seconds=time.perf_counter() - start)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a stranger raises costs its own effect only)
+            self._note(position, outcome="failed", detail=_words(error))
+            return None
+        if not result.rewrites:
+            self._note(position, outcome="unchanged", rewrites=0, detail=result.detail)
+            return result
+        log = tuple(Rewrite(rule=r.rule, removed=r.removed, added=r.made) for r in result.log)
+        self._note(
+            position, outcome="applied", rewrites=result.rewrites, detail=result.detail, log=log,
+            nodes_after=count_nodes(self.model),
+        )  # fmt: skip
+        self.kept.append(position)
+        return result
 
-    def _apply(self, one: Pass) -> PassResult:
-        """Run one pass on the model at work and check what it made."""
-        result = one.run(self.model, self.context)
+    def _apply(self, one: Pass, start: ir.Model) -> tuple[PassResult, ir.Model]:
+        """Run one pass and check what it made."""
+        before = Fingerprint(start) if not isinstance(one, RewritePass) else None
+        result = one.run(start, self.context)
         if not isinstance(result, PassResult):
             raise TypeError(f"run must return a PassResult, not {type(result).__name__}")
-        model = result.model if result.model is not None else self.model
-        if result.rewrites or result.model is not None:
-            adopt_opsets(model)
-            _check(model, one)
-            if one.changes_signature:
-                self.signature = _signature(model)
-            elif _signature(model) != self.signature:
-                raise _BrokenGraph(f"changes the signature: {_difference(self.signature, _signature(model))}")
-        self.model = model
-        return result
+        model = result.model if result.model is not None else start
+        if not isinstance(model, ir.Model):
+            raise TypeError(f"run must give an onnx_ir.Model, not {type(model).__name__}")
+        if not result.rewrites and before is not None and before != Fingerprint(model):
+            result = replace(result, rewrites=1, detail=result.detail or "changed the model without counting it")
+        if not result.rewrites:
+            return result, start
+        adopt_opsets(model)
+        _keep_extras(start, model)
+        self._check(model, one)
+        if one.changes_signature:
+            self.signature = signature_of(model)
+        elif signature_of(model) != self.signature:
+            raise _BrokenGraph(f"changes the signature: {difference(self.signature, signature_of(model))}")
+        return result, model
+
+    def _check(self, model: ir.Model, one: Pass) -> None:
+        """Structure of everything, and for passes that are plain code the onnx checker as well."""
+        try:
+            validate(model)
+        except ModelError as error:
+            raise _BrokenGraph(f"leaves a broken graph: {error}") from None
+        if self.clean and not isinstance(one, RewritePass):
+            complaint = complaint_of(model)
+            if complaint is not None:
+                raise _BrokenGraph(f"leaves a broken graph: {complaint}")
 
     def _restore(self) -> None:
         """Make the model again as it was after the passes that are kept."""
-        start, done = (self.checkpoint[0].clone(), self.checkpoint[1]) if self.checkpoint else (self.original(), 0)
-        self.model, self.signature = start, _signature(start)
-        for one in self.kept[done:]:
-            self._apply(one)
+        again, done = self.kept, 0
+        if self.checkpoint is not None:
+            self.model, done = _copy(self.checkpoint[0]), self.checkpoint[1]
+        else:
+            self.model = self.original()
+        self.signature, self.kept = signature_of(self.model), again[:done]
+        for position in again[done:]:
+            if self._try(position) is None:
+                self.kept += [other for other in again if other > position]
+                self.checkpoint = None
+                return self._restore()
+        return None
 
     def _keep_checkpoint(self, seconds: float) -> None:
         self.since += seconds
         if self.since > _CHECKPOINT_AFTER:
-            self.checkpoint, self.since = (self.model.clone(), len(self.kept)), 0.0
+            self.checkpoint, self.since = (_copy(self.model), len(self.kept)), 0.0
 
     def _settle(self) -> None:
         """Compare with the original; where a promise is broken, find the pass, take it back, and compare again."""
-        verdict = self._judge(self.model, worst([p.fidelity for p in self.kept]))
+        verdict = self._judge(self.model, self.kept)
         while verdict.status == "failed" and self.kept:
             guilty = self._blame()
-            one = self.kept.pop(guilty)
-            self.checkpoint = None
-            self._mark_rolled_back(one, verdict)
-            self._restore()
-            verdict = self._judge(self.model, worst([p.fidelity for p in self.kept]))
+            self._take_back(guilty, verdict.reason)
+            if self.manager.on_failure == "stop" and self.result.stopped is None:
+                self.result.stopped = self.manager.steps[guilty].one.name
+            verdict = self._judge(self.model, self.kept)
         self.result.verification = verdict
 
-    def _mark_rolled_back(self, one: Pass, verdict: Verification) -> None:
-        for index, record in enumerate(self.result.records):
-            if record.name == one.name and record.outcome == "applied":
-                why = f"does not keep its fidelity ({one.fidelity}): {verdict.reason}"
-                self.result.records[index] = replace(
-                    record, outcome="rolled_back", nodes_after=record.nodes_before, detail=why
-                )
-                return
+    def _take_back(self, position: int, reason: str) -> None:
+        """Undo one pass that is kept, and run those behind it again."""
+        self.kept.remove(position)
+        self.checkpoint = None
+        nodes = self.result.records[position].nodes_before
+        why = f"does not keep its fidelity ({self.manager.steps[position].one.fidelity}): {reason}"
+        self._note(position, outcome="rolled_back", nodes_after=nodes, detail=why)
+        self._restore()
 
     def _blame(self) -> int:
-        """The first pass after which the promise is broken, by bisection over the passes that are kept."""
+        """Position of the first pass after which the promise is broken, by bisection over the passes that are kept."""
         low, high = 0, len(self.kept)  # the promise holds after `low` passes and is broken after `high`
         while high - low > 1:
             middle = (low + high) // 2
-            part = self.kept[:middle]
             model = self.original()
-            for one in part:
-                result = one.run(model, self.context)
-                model = result.model if result.model is not None else model
-                adopt_opsets(model)
-            if self._judge(model, worst([p.fidelity for p in part])).status == "failed":
+            self.signature = signature_of(model)
+            for position in self.kept[:middle]:
+                try:
+                    _, model = self._apply(self.manager.steps[position].one, model)
+                except (Exception, SystemExit):  # noqa: BLE001 (it did not repeat what it did: that is guilt enough)
+                    return position
+            if self._judge(model, self.kept[:middle]).status == "failed":
                 high = middle
             else:
                 low = middle
-        return high - 1
+        return self.kept[high - 1]
 
-    def _judge(self, model: ir.Model, fidelity: Fidelity) -> Verification:
+    def _judge(self, model: ir.Model, kept: Sequence[int]) -> Verification:
+        """The verdict on a model that these steps made."""
+        complaint = complaint_of(model) if self.clean else None
+        if complaint is not None:
+            return Verification("failed", reason=f"leaves a broken graph: {complaint}")
+        if self.manager.verify == "off":
+            return Verification("skipped", reason="not asked for")
         if self._inputs is None:
             self._inputs = self.manager.samples()
         if not self._inputs:
             return Verification("skipped", reason="there are no sample inputs")
         if self._reference is None:
             self._reference = self.original()
-        return judge(self._reference, model, self._inputs, fidelity)
+        return judge(self._reference, model, self._inputs, worst([self.manager.steps[k].one.fidelity for k in kept]))
+
+
+def _copy(model: ir.Model) -> ir.Model:
+    copy: ir.Model = model.clone()
+    _keep_extras(model, copy)
+    return copy
+
+
+def _keep_extras(start: ir.Model, made: ir.Model) -> None:
+    """What onnx_ir keeps beside the graph: a model that a pass builds anew does not lose it."""
+    for key, value in start.meta.items():
+        made.meta.setdefault(key, value)
 
 
 class _BrokenGraph(GraphoptError):
     """A pass left a graph that is not sound."""
 
 
-def _check(model: ir.Model, one: Pass) -> None:
-    """Structure of everything, and for passes that are plain code the onnx checker as well."""
-    try:
-        validate(model)
-    except ModelError as error:
-        raise _BrokenGraph(f"leaves a broken graph: {error}") from None
-    if not isinstance(one, RewritePass):
-        check_with_onnx(model)
-
-
-def check_with_onnx(model: ir.Model) -> None:
-    """The onnx package's own checker, without the weights.
-
-    Raises:
-        _BrokenGraph: with the checker's words.
-    """
-    import onnx
-
-    proto = to_proto(model)
-    for graph in _graphs(proto.graph):
-        for tensor in graph.initializer:
-            if len(tensor.raw_data) > 1024 or tensor.data_location == onnx.TensorProto.EXTERNAL:
-                # The checker reads only the type and the dimensions that matter here.
-                dims, kind, name = list(tensor.dims), tensor.data_type, tensor.name
-                tensor.Clear()
-                tensor.name, tensor.data_type = name, kind
-                tensor.dims.extend(0 for _ in dims or [0])
-    try:
-        onnx.checker.check_model(proto, full_check=False)
-    except onnx.checker.ValidationError as error:
-        raise _BrokenGraph(f"leaves a broken graph: {str(error).strip().splitlines()[0]}") from None
-
-
-def _graphs(graph: Any) -> list[Any]:
-    found = [graph]
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                found.extend(_graphs(attribute.g))
-    return found
-
-
-Signature = tuple[tuple[tuple[str | None, str, tuple[object, ...] | None], ...], ...]
-
-
-def _signature(model: ir.Model) -> Signature:
-    """Names, types and shapes of inputs and outputs, in order; and which inputs have defaults."""
-
-    def facts(value: ir.Value) -> tuple[str | None, str, tuple[object, ...] | None]:
-        shape = None if value.shape is None else tuple(d if isinstance(d, int) else d.value for d in value.shape)
-        return value.name, f"{value.type}{' with a default' if value.is_initializer() else ''}", shape
-
-    return tuple(map(facts, model.graph.inputs)), tuple(map(facts, model.graph.outputs))
-
-
-def _difference(before: Signature, after: Signature) -> str:
-    for kind, old, new in zip(("inputs", "outputs"), before, after, strict=True):
-        names, now = [v[0] for v in old], [v[0] for v in new]
-        if names != now:
-            return f"the {kind} were {', '.join(map(str, names))} and are {', '.join(map(str, now))}"
-        for a, b in zip(old, new, strict=True):
-            if a != b:
-                return f"{a[0]} was {a[1]}{list(a[2] or [])} and is {b[1]}{list(b[2] or [])}"
-    return "nothing"
-
-
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     return text if isinstance(error, GraphoptError) else f"{type(error).__name__}: {text}"

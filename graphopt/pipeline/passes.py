@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import onnx_ir as ir
 
-from graphopt.errors import RecipeError
+from graphopt.errors import PassError, RecipeError
 from graphopt.rewrite import Fidelity, NearMiss, Rewrite, Rule, apply_rules
 from graphopt.rewrite.rule import FIDELITIES
 
@@ -110,6 +110,26 @@ class Pass(abc.ABC):
     def summary(cls) -> str:
         """The first line of the docstring."""
         return (cls.__doc__ or "").strip().splitlines()[0] if cls.__doc__ else ""
+
+
+class Unloadable(Pass):
+    """Stands for a pass whose plugin cannot be loaded, so that the run goes on and its report says why.
+
+    Args:
+        name: of the pass.
+        reason: why it cannot be loaded.
+    """
+
+    fidelity = "exact"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__()
+        self.name = name  # type: ignore[misc]  # one class stands for passes of any name
+        self._reason = reason
+
+    def run(self, model: ir.Model, context: Context) -> PassResult:
+        """Say why it cannot run."""
+        raise PassError(self._reason)
 
 
 @functools.cache

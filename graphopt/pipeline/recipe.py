@@ -17,13 +17,13 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from graphopt.errors import RecipeError, UserError
-from graphopt.pipeline.passes import Pass
-from graphopt.pipeline.registry import make_pass
+from graphopt.errors import PluginError, RecipeError, UserError
+from graphopt.pipeline.passes import Pass, Unloadable
+from graphopt.pipeline.registry import PASSES
 
 _KEYS = ("description", "pass")
 
@@ -51,13 +51,19 @@ class Recipe:
 
         Raises:
             UserError: a pass does not exist, or an option is wrong.
-            PluginError: a plugin cannot be imported.
         """
-        built = []
+        built: list[tuple[Pass, str]] = []
         for step in self.steps:
-            one, entry = make_pass(step.name, step.options)
-            built.append((one, entry.source))
+            entry = PASSES.find(step.name)
+            try:
+                built.append((entry.load_and_make(**step.options), entry.source))
+            except PluginError as error:
+                built.append((Unloadable(entry.name, str(error)), entry.source))
         return built
+
+    def at_home(self, distribution: str) -> Recipe:
+        """The same recipe, where names that others offer as well mean those of one distribution."""
+        return replace(self, steps=tuple(replace(s, name=PASSES.qualified(s.name, distribution)) for s in self.steps))
 
     def to_toml(self) -> str:
         """The recipe as text that `parse` reads back."""
@@ -143,4 +149,4 @@ def _toml(value: Any) -> str:
     if not isinstance(value, str):
         raise UserError(f"a recipe cannot hold {type(value).__name__}")
     text = value.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04X}" for c in text) + '"'
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08X}" for c in text) + '"'

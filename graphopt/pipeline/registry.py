@@ -6,14 +6,17 @@ that offer the same name are an error that names both; `distribution:name` says 
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib.metadata
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from graphopt.errors import PluginError, UserError
+from graphopt.errors import GraphoptError, PluginError, UserError
 from graphopt.pipeline.passes import Pass
+from graphopt.rewrite.rule import FIDELITIES
 from graphopt.support.backend import Backend
 
 T = TypeVar("T")
@@ -49,7 +52,7 @@ class Entry(Generic[T]):
         """
         try:
             found = self.point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a stranger's module may raise anything
             raise PluginError(
                 f"{self.name} of {self.source} cannot be imported: {type(error).__name__}: {_one_line(error)}"
             ) from error
@@ -60,7 +63,45 @@ class Entry(Generic[T]):
                 f"{self.name} of {self.source} calls itself {getattr(found, 'name', None)!r}: "
                 "its entry point and its class must have one name"
             )
+        flaw = _flaw(found)
+        if flaw:
+            raise PluginError(f"{self.name} of {self.source} {flaw}")
         return found
+
+    def load_and_make(self, **options: Any) -> T:
+        """Import the class and make an object of it.
+
+        Raises:
+            UserError: an option is wrong.
+            PluginError: the class cannot be imported or cannot be made.
+        """
+        made = self.load()
+        try:
+            return made(**options)
+        except GraphoptError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise PluginError(
+                f"{self.name} of {self.source} cannot be made: {type(error).__name__}: {_one_line(error)}"
+            ) from error
+
+
+def _flaw(found: type) -> str:
+    """What a class lacks of the contract of a pass or a backend, "" where nothing."""
+    missing = sorted(getattr(found, "__abstractmethods__", ()))
+    if missing:
+        return f"does not define {', '.join(missing)}"
+    if issubclass(found, Pass):
+        fidelity = getattr(found, "fidelity", None)
+        if fidelity not in FIDELITIES:
+            return f"declares the fidelity {fidelity!r}: say {', '.join(FIDELITIES)}"
+        if not dataclasses.is_dataclass(found.Options):
+            return "has Options that are not a dataclass"
+    if issubclass(found, Backend):
+        for attribute in ("title", "suffix", "extra"):
+            if not isinstance(getattr(found, attribute, None), str):
+                return f"has no {attribute}"
+    return ""
 
 
 def _one_line(error: BaseException) -> str:
@@ -78,7 +119,7 @@ class Group(Generic[T]):
         found: dict[tuple[str, str], Entry[T]] = {}
         for point in importlib.metadata.entry_points(group=self.group):
             owner = point.dist
-            name, version = (owner.name, owner.version) if owner is not None else ("unknown", "0")
+            name, version = (owner.name or "unknown", owner.version) if owner is not None else ("unknown", "0")
             found[point.name, name] = Entry(point.name, name, version, point, self._base)
         return [found[key] for key in sorted(found)]
 
@@ -90,12 +131,15 @@ class Group(Generic[T]):
         """
         distribution, _, bare = name.rpartition(":")
         offered = self.entries()
-        meant = [e for e in offered if e.name == bare and (not distribution or e.distribution == distribution)]
+        meant = [e for e in offered if e.name == bare and (not distribution or _same(e.distribution, distribution))]
         if len(meant) == 1:
             return meant[0]
         if meant:
             both = " and ".join(f"{e.distribution}:{e.name}" for e in meant)
             raise UserError(f"the {self.kind} {bare!r} comes from several distributions: say {both}")
+        elsewhere = [f"{e.distribution}:{e.name}" for e in offered if e.name == bare]
+        if elsewhere:
+            raise UserError(f"there is no {self.kind} {name!r}; there is {' and '.join(elsewhere)}")
         near = difflib.get_close_matches(bare, [e.name for e in offered], n=1)
         hint = (
             f"did you mean {near[0]!r}?"
@@ -103,6 +147,16 @@ class Group(Generic[T]):
             else f"see `graphopt {self.kind}{'es' if self.kind == 'pass' else 's'}`"
         )
         raise UserError(f"there is no {self.kind} {name!r}; {hint}")
+
+    def qualified(self, name: str, distribution: str) -> str:
+        """The name, with its distribution where another offers the same name, so that it means this one's."""
+        owners = [e.distribution for e in self.entries() if e.name == name]
+        return f"{distribution}:{name}" if len(owners) > 1 and distribution in owners else name
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two spellings name one distribution; case and the kind of dash do not count (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", one).lower() == re.sub(r"[-_.]+", "-", other).lower()
 
 
 PASSES: Group[Pass] = Group("graphopt.passes", "pass", Pass)  # type: ignore[type-abstract]
@@ -117,7 +171,7 @@ def make_pass(name: str, options: Mapping[str, Any]) -> tuple[Pass, Entry[Pass]]
         PluginError: its distribution cannot be imported.
     """
     entry = PASSES.find(name)
-    return entry.load()(**options), entry
+    return entry.load_and_make(**options), entry
 
 
 def make_backend(name: str) -> Backend:
@@ -127,4 +181,4 @@ def make_backend(name: str) -> Backend:
         UserError: no such backend.
         PluginError: its distribution cannot be imported.
     """
-    return BACKENDS.find(name).load()()
+    return BACKENDS.find(name).load_and_make()

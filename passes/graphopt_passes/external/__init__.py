@@ -1,0 +1,1 @@
+"""Other people's optimizers as passes: recorded, verified and taken back like ours."""

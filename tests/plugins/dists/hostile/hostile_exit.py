@@ -1,0 +1,5 @@
+"""A plugin that was written as a script."""
+
+import sys
+
+sys.exit(3)
