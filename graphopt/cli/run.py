@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -122,7 +123,7 @@ def command(
                         explain=explain, timeout=timeout, on_progress=listener,
                     )  # fmt: skip
                 result = replace(result, report=_as_asked(result.report, model, output))
-                places.finish(result)
+                result = places.finish(result)
             results.append((result, places.folder))
     _tell(results, as_json, quiet, output)
     return 0 if all(result.report.status == "ok" for result, _ in results) else 1
@@ -153,7 +154,11 @@ def _is_folder(output: str) -> bool:
 
 
 class _places:
-    """The files that one backend's run writes; what goes to standard output goes through a temporary file."""
+    """The files that one backend's run writes.
+
+    A folder's files are made in a temporary folder inside it and moved into place when the run is done, so that what
+    an earlier run left stays whole until then. What goes to standard output goes through a temporary file.
+    """
 
     def __init__(self, output: str | None, backend: str | None, count: int) -> None:
         self.output = output
@@ -166,7 +171,6 @@ class _places:
             return
         if _is_folder(output):
             self.folder = Path(output, backend) if count > 1 and backend else Path(output)
-            self.model = self.folder / "model.onnx"
             return
         # The model alone is asked for: what the compiler makes of it is tried and thrown away.
         self._scratch = tempfile.TemporaryDirectory(prefix="graphopt-")
@@ -178,22 +182,47 @@ class _places:
             missing = [p for p in (self.folder, *self.folder.parents) if not p.exists()]
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
+                self._scratch = tempfile.TemporaryDirectory(prefix=".graphopt-", dir=self.folder)
             except OSError as error:
-                raise UserError(f"cannot make {self.folder}: {(error.strerror or str(error)).lower()}") from None
+                raise UserError(f"cannot write into {self.folder}: {(error.strerror or str(error)).lower()}") from None
             self._made = missing
+            self.model = Path(self._scratch.name, "model.onnx")
         elif self.model is not None and not self.model.parent.is_dir():
             raise UserError(f"cannot write {self.model}: the folder {self.model.parent} does not exist")
         return self
 
-    def finish(self, result: Result) -> None:
-        """Write the reports, or the model to standard output."""
-        if self.folder is not None:
+    def finish(self, result: Result) -> Result:
+        """Write the reports and move everything into place, or write the model to standard output.
+
+        Returns:
+            The result with the paths that the files have now.
+        """
+        if self.folder is not None and self._scratch is not None:
             from graphopt.report.write import write
 
-            write(result.report, self.folder)
+            scratch = Path(self._scratch.name)
+            result = replace(result, report=_moved(result.report, scratch, self.folder))
+            write(result.report, scratch)
+            self._settle(scratch, self.folder, result.report.backend)
         if self.output == "-" and self.model is not None:
             sys.stdout.buffer.write(self.model.read_bytes())
             sys.stdout.buffer.flush()
+        return result
+
+    @staticmethod
+    def _settle(scratch: Path, folder: Path, backend: str | None) -> None:
+        made = sorted(scratch.iterdir(), key=lambda file: file.name == "model.onnx")  # it refers to the others
+        names = {file.name for file in made}
+        stale = set(folder.glob("model.????????.data"))
+        if backend is not None:
+            from graphopt.pipeline import make_backend
+
+            stale.add(folder / f"model{make_backend(backend).suffix}")
+        for file in made:
+            file.replace(folder / file.name)
+        for file in stale:
+            if file.name not in names:
+                file.unlink(missing_ok=True)  # what an earlier run made of another model
 
     def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
         if self._scratch is not None:
@@ -203,6 +232,21 @@ class _places:
             for folder in self._made:
                 if folder.is_dir() and not any(folder.iterdir()):
                     folder.rmdir()
+
+
+def _moved(report: Report, scratch: Path, folder: Path) -> Report:
+    """The report with paths in the folder where the files end up."""
+
+    def move(thing: Any) -> Any:
+        if isinstance(thing, str):
+            return thing.replace(f"{scratch}{os.sep}", f"{folder}{os.sep}")
+        if isinstance(thing, dict):
+            return {key: move(value) for key, value in thing.items()}
+        return [move(value) for value in thing] if isinstance(thing, list) else thing
+
+    compiled = replace(report.compile, artifact=move(report.compile.artifact), detail=move(dict(report.compile.detail)))
+    output = None if report.output is None else replace(report.output, path=move(report.output.path))
+    return replace(report, compile=compiled, output=output)
 
 
 def _numbers(text: str | None, option: str) -> list[float] | None:

@@ -15,6 +15,7 @@ PASS_KEY = "graphopt.pass"
 FROM_KEY = "graphopt.from"
 """Metadata key on a node: names of the nodes of the user's model that it stands for, separated by commas."""
 _MOST_SOURCES = 32
+_BODY = "graphopt.body"
 
 
 def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
@@ -48,9 +49,10 @@ def _constant_node(node: ir.Node) -> ir.TensorProtocol | None:
         elif name in ("value_int", "value_ints"):
             tensor = ir.tensor(np.array(attribute.value, np.int64))
         elif name == "value_string":
-            tensor = ir.tensor([attribute.value], dtype=ir.DataType.STRING)
+            tensor = ir.StringTensor([_encoded(attribute.value)], shape=ir.Shape([]))
         elif name == "value_strings":
-            tensor = ir.tensor(list(attribute.value), dtype=ir.DataType.STRING)
+            texts = [_encoded(text) for text in attribute.value]
+            tensor = ir.StringTensor(texts, shape=ir.Shape([len(texts)]))
         else:
             return None
         node.meta["graphopt.tensor"] = tensor
@@ -58,11 +60,16 @@ def _constant_node(node: ir.Node) -> ir.TensorProtocol | None:
     return None
 
 
+def _encoded(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
 def shape_of(value: ir.Value | None) -> ir.Shape | None:
     """The shape of a value as far as it is proven, None where even the rank is unknown.
 
     What a file declares of interior values and of its outputs may be wrong, so nothing is rewritten on its word:
-    proven is what shape inference found, what a graph input promises, and what a constant has.
+    proven is what shape inference found, what an input of the model promises, and what a constant has. An input of a
+    body promises nothing: a Loop may hand it another shape in every turn.
     """
     if value is None:
         return None
@@ -72,7 +79,8 @@ def shape_of(value: ir.Value | None) -> ir.Shape | None:
     tensor = constant(value)
     if tensor is not None:
         return tensor.shape  # type: ignore[return-value]
-    return value.shape if value.is_graph_input() else None
+    promised = value.is_graph_input() and value.graph is not None and _BODY not in value.graph.meta
+    return value.shape if promised and not isinstance(value.type, ir.SequenceType | ir.OptionalType) else None
 
 
 def set_shape(value: ir.Value, shape: ir.Shape) -> None:
@@ -103,13 +111,14 @@ def opset_of(graph: ir.Graph | None, domain: str = "") -> int:
 
 
 def adopt_opsets(model: ir.Model) -> None:
-    """Let every body know the operator sets of the graph or function around it (a file says them only once)."""
+    """Let every body know that it is one, and the operator sets of the graph around it (a file says them only once)."""
     for owner in owners(model):
         waiting = [owner]
         while waiting:
             for node in waiting.pop():
                 for body in bodies(node):
                     body.opset_imports.update(owner.opset_imports)
+                    body.meta[_BODY] = True
                     waiting.append(body)
 
 
@@ -206,11 +215,7 @@ def can_take_over(old: ir.Value, new: ir.Value) -> bool:
     """Whether `new` can become what `old` was, where `old` is a graph output: it must be made in that graph."""
     producer = new.producer()
     return (
-        producer is not None
-        and producer.graph is old.graph
-        and not new.is_graph_output()
-        and not new.is_graph_input()
-        and sum(output is old for output in old.graph.outputs) == 1  # type: ignore[union-attr]
+        producer is not None and producer.graph is old.graph and not new.is_graph_output() and not new.is_graph_input()
     )
 
 

@@ -119,14 +119,19 @@ def given(value: ir.Value) -> np.ndarray | ir.TensorProtocol | None:
 def _freed(region: Mapping[ir.Node, None]) -> dict[ir.Node, float]:
     """Bytes of constants that each node's folding makes unnecessary; what several nodes read is shared among them."""
     freed: dict[ir.Node, float] = {}
+    shares: dict[ir.Value, int] = {}  # how many readers share a value, 0 where one of them keeps it alive
     for node in region:
         total = 0.0
         for value in dict.fromkeys(node.inputs):
-            if value is None or _leaves(value, region):
+            if value is None:
+                continue
+            if value not in shares:
+                shares[value] = 0 if _leaves(value, region) else len(value.consumers())
+            if not shares[value]:
                 continue
             tensor, producer = constant(value), value.producer()
             held = tensor.nbytes if tensor is not None else freed.get(producer, 0.0) if producer is not None else 0.0
-            total += held / len(value.consumers())
+            total += held / shares[value]
         freed[node] = total
     return freed
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from graphopt.ir.edit import bodies, constant, opset_of, set_shape, shape_of
+from graphopt.ir.edit import adopt_opsets, bodies, constant, opset_of, set_shape, shape_of
 from graphopt.ir.io import tensors, to_proto
 from graphopt.ir.partial import propagate
+from graphopt.ir.symbolic import MADE_UP as MADE_UP
 from graphopt.ir.symbolic import Dim, from_shape
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 _SMALL = 1024
 """Bytes up to which an initializer goes along with its content: it may be a shape."""
 _ROUNDS = 4
-MADE_UP = "_d"
-"""Prefix of dimension names that inference makes up for sizes that it cannot tell but knows to be equal."""
 
 
 def infer_shapes(model: ir.Model) -> int:
@@ -34,7 +33,10 @@ def infer_shapes(model: ir.Model) -> int:
     Returns:
         How many values are known better than before.
     """
-    learnt = 0
+    adopt_opsets(model)
+    # The onnx package says nothing of the inside of functions; there, what constants make can be told.
+    functions = (function.graph for function in model.functions.values())
+    learnt = sum(infer_node(node) for graph in functions for node in ir.traversal.RecursiveGraphIterator(graph))
     for _ in range(_ROUNDS):
         learnt += _onnx_round(model)
         more = propagate(model)
@@ -50,7 +52,7 @@ def _onnx_round(model: ir.Model) -> int:
     proto = _skeleton(model)
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError):
         # One operator that the onnx package cannot digest must not cost the rest: node by node instead.
         inferred = None
     if inferred is None:
@@ -77,7 +79,7 @@ def _skeleton(model: ir.Model) -> onnx.ModelProto:
     _forget(proto.graph, model.graph)
     inputs = {v.name: v for v in proto.graph.input}
     for value in model.graph.inputs:
-        if value.shape is None or value.is_initializer():
+        if value.shape is None or value.is_initializer() or not isinstance(value.type, ir.TensorType):
             continue
         dims = [d if isinstance(d, int) else d.value for d in value.shape]
         if any(anonymous(d) for d in dims):
@@ -125,7 +127,11 @@ def _forget(proto: onnx.GraphProto, graph: ir.Graph) -> None:
         inner = {a.name: a for a in node_proto.attribute}
         for name, attribute in node.attributes.items():
             if attribute.type == ir.AttributeType.GRAPH and not attribute.is_ref():
-                _forget(inner[name].g, attribute.value)
+                body = inner[name].g
+                for value, given in zip(attribute.value.inputs, body.input, strict=True):
+                    if shape_of(value) is None and given.type.HasField("tensor_type"):
+                        given.type.tensor_type.ClearField("shape")
+                _forget(body, attribute.value)
 
 
 def _has_schema(node: ir.Node) -> bool:
@@ -146,7 +152,10 @@ def _merge(graph: ir.Graph, proto: onnx.GraphProto, prefix: str) -> int:
             inner = {a.name: a for a in node_proto.attribute}
             for name, attribute in node.attributes.items():
                 if attribute.type == ir.AttributeType.GRAPH and not attribute.is_ref():
-                    learnt += _merge(attribute.value, inner[name].g, prefix)
+                    body = inner[name].g
+                    for value, given in zip(attribute.value.inputs, body.input, strict=True):
+                        learnt += learn_proto(value, given.type, prefix)
+                    learnt += _merge(attribute.value, body, prefix)
     return learnt
 
 
@@ -198,7 +207,7 @@ def infer_node(node: ir.Node) -> int:
 
     if not _has_schema(node) or any(v is None or v.type is None for v in node.inputs if v is not None):
         return 0
-    if any(True for _ in bodies(node)):
+    if any(True for _ in bodies(node)) or any(a.is_ref() for a in node.attributes.values()):
         return 0
     version = opset_of(node.graph, node.domain)
     try:
@@ -221,7 +230,7 @@ def infer_node(node: ir.Node) -> int:
             schema, ir.serde.serialize_node(node), types, data,
             opset_imports=[onnx.helper.make_opsetid(node.domain, version)],
         )  # fmt: skip
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError):
         return 0
     return sum(learn_proto(value, outputs[value.name]) for value in node.outputs if value.name in outputs)
 

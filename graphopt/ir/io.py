@@ -177,8 +177,15 @@ def _contain_external_data(model: ir.Model, file: Path | None) -> None:
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:
-    """The ModelProto of a model, external tensors by reference; the model is not changed."""
-    proto = ir.serde.serialize_model(model)
+    """The ModelProto of a model, external tensors by reference; the model is not changed.
+
+    Raises:
+        ModelError: a part of it cannot be written: a text that is not UTF-8.
+    """
+    try:
+        proto = ir.serde.serialize_model(model)
+    except ir.serde.SerdeError as error:
+        raise ModelError(f"cannot be written: {_first_line(error)}") from None
     proto.training_info.extend(model.meta.get("graphopt.training_info", ()))
     # onnx_ir describes every initializer a second time; only those that the file described itself stay.
     described = model.meta.get("graphopt.described", ())
@@ -226,13 +233,20 @@ def save(model: ir.Model, path: str | os.PathLike[str]) -> None:
             with atomic(path) as out:
                 out.write(to_proto(model).SerializeToString(deterministic=True))
             return
-        # The model itself may still read from an old file of its own: that one stays.
-        old = _data_files(path) - {_source(tensor) for _, tensor in held}
+        old = _data_files(path)
         data = _write_data(model, path)
-        with _relocated(model, data), atomic(path) as out:
-            out.write(to_proto(model).SerializeToString(deterministic=True))
-        for stale in old - {data.path.resolve()}:
-            stale.unlink(missing_ok=True)
+        try:
+            with _relocated(model, data), atomic(path) as out:
+                out.write(to_proto(model).SerializeToString(deterministic=True))
+        except BaseException:
+            if data.path not in old:
+                data.path.unlink(missing_ok=True)
+            raise
+        # The model itself may still read from an old file of its own: that one stays.
+        needed = {Path(t.path).resolve() for _, t in held if isinstance(t, ir.ExternalTensor)}
+        for stale in old - {data.path}:
+            if stale.resolve() not in needed:
+                stale.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from None
 
@@ -266,11 +280,7 @@ class _DataFile:
 
 def _data_files(path: Path) -> set[Path]:
     ours = re.compile(re.escape(path.stem) + r"\.[0-9a-f]{8}\.data")
-    return {other.resolve() for other in path.parent.iterdir() if ours.fullmatch(other.name)}
-
-
-def _source(tensor: ir.TensorProtocol) -> Path | None:
-    return Path(tensor.path).resolve() if isinstance(tensor, ir.ExternalTensor) else None
+    return {path.with_name(other.name) for other in path.parent.iterdir() if ours.fullmatch(other.name)}
 
 
 def _write_data(model: ir.Model, path: Path) -> _DataFile:

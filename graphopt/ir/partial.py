@@ -13,7 +13,7 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from graphopt.ir.edit import constant, opset_of, shape_of
-from graphopt.ir.symbolic import Dim, Partial, elementwise, from_shape, numbers, partial_of, product
+from graphopt.ir.symbolic import MADE_UP, Dim, Partial, elementwise, from_shape, numbers, partial_of, product
 
 _LONGEST = 64
 """Elements up to which a tensor may be a shape."""
@@ -35,7 +35,7 @@ def propagate(model: ir.Model) -> int:
         evaluate = _EVALUATE.get(node.op_type)
         if evaluate is not None and "graphopt.partial" not in node.outputs[0].meta:
             found = evaluate(node)
-            if found is not None:
+            if found is not None and _fits(found, node.outputs[0]):
                 node.outputs[0].meta["graphopt.partial"] = found
         infer = _SHAPE.get(node.op_type)
         if infer is not None and not _known(node.outputs[0]):
@@ -45,9 +45,19 @@ def propagate(model: ir.Model) -> int:
     return learnt
 
 
+def _fits(found: Partial, value: ir.Value) -> bool:
+    """Whether the type of a value holds the numbers; arithmetic that overflows wraps around and is left alone."""
+    half = 1 << (31 if value.dtype == ir.DataType.INT32 else 63)
+    items = found if isinstance(found, tuple) else (found,)
+    return all(-half <= factor < half for item in items for _, factor in item.terms)
+
+
 def _known(value: ir.Value) -> bool:
+    # A name that inference made up may still turn out to be the arithmetic that it stands for.
     shape = shape_of(value)
-    return shape is not None and all(isinstance(d, int) or d.value is not None for d in shape)
+    return shape is not None and all(
+        isinstance(d, int) or (d.value is not None and not d.value.startswith(MADE_UP)) for d in shape
+    )
 
 
 def content(value: ir.Value | None) -> Partial | None:
@@ -145,13 +155,14 @@ def _slice(node: ir.Node) -> Partial | None:
     if not steps or steps[0] == 0:
         return None
     limit = len(held)
-    # ONNX clamps ends at one before the first element for negative steps; Python spells that None.
+    # ONNX clamps a start to the first element, and for negative steps an end to one before it: Python spells that None.
+    start = max(starts[0], -limit)
     end = None if steps[0] < 0 and ends[0] < -limit else ends[0]
-    return held[starts[0] : end : steps[0]]
+    return held[start : end : steps[0]]
 
 
 def _binary(node: ir.Node) -> Partial | None:
-    if len(node.inputs) != 2:
+    if len(node.inputs) != 2 or "fmod" in node.attributes:
         return None
     a, b = content(node.inputs[0]), content(node.inputs[1])
     if a is None or b is None:
@@ -246,7 +257,8 @@ def _reshape(node: ir.Node) -> tuple[Dim, ...] | None:
     if None not in dims:
         return tuple(d for d in dims if d is not None)
     whole, known = None if source is None else product(source), product(tuple(d for d in dims if d is not None))
-    rest = whole.divide(known) if whole is not None and known is not None and known.terms else None
+    # A Reshape that is valid divides evenly, also where the polynomials do not show it.
+    rest = whole.floor_divide(known) if whole is not None and known is not None and known.terms else None
     return None if rest is None else tuple(rest if d is None else d for d in dims)
 
 
@@ -293,6 +305,44 @@ def _range_shape(node: ir.Node) -> tuple[Dim, ...] | None:
     return None
 
 
+_OPEN_END = 2**31 - 1
+"""Ends of a Slice from which on exporters mean "to the end"."""
+
+
+def _slice_shape(node: ir.Node) -> tuple[Dim, ...] | None:
+    given = shape_of(node.inputs[0])
+    dims = None if given is None else from_shape(given)
+    starts, ends = _bounds(node, "starts", 1), _bounds(node, "ends", 2)
+    if dims is None or starts is None or ends is None:
+        return None
+    axes = _ints(node, "axes", 3) or list(range(len(starts)))
+    steps = _ints(node, "steps", 4) or [1] * len(starts)
+    if not len(starts) == len(ends) == len(axes) == len(steps):
+        return None
+    result = list(dims)
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        size = _sliced(dims[axis], start, end, step)
+        if size is None:
+            return None
+        result[axis] = size
+    return tuple(result)
+
+
+def _bounds(node: ir.Node, name: str, index: int) -> tuple[Dim, ...] | None:
+    held = node.attributes.get(name)
+    return tuple(Dim.of(n) for n in held.as_ints()) if held is not None else _items(_input(node, index))
+
+
+def _sliced(size: Dim, start: Dim, end: Dim, step: int) -> Dim | None:
+    """How many elements a slice takes of an axis, None where that cannot be told."""
+    known, first, last = size.number, start.number, end.number
+    if known is not None and first is not None and last is not None and step:
+        return Dim.of(len(range(known)[first : None if step < 0 and last < -known else last : step]))
+    if first == 0 and step == 1 and (end == size or (last is not None and last >= _OPEN_END)):
+        return size
+    return None
+
+
 def _resize(node: ir.Node) -> tuple[Dim, ...] | None:
     if opset_of(node.graph) < 11 or _input(node, 3) is None or "axes" in node.attributes:
         return None
@@ -302,5 +352,5 @@ def _resize(node: ir.Node) -> tuple[Dim, ...] | None:
 
 _SHAPE: dict[str, Callable[[ir.Node], tuple[Dim, ...] | None]] = {
     "Reshape": _reshape, "ConstantOfShape": _shape_is_content, "Expand": _expand, "Tile": _tile,
-    "Range": _range_shape, "Resize": _resize,
+    "Range": _range_shape, "Resize": _resize, "Slice": _slice_shape,
 }  # fmt: skip

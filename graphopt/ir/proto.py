@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ def graphs(proto: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
             return
         graph = waiting.pop()
         yield graph
-        nodes = graph.node  # type: ignore[assignment]
+        nodes = graph.node
 
 
 def refuse_ambiguous(proto: onnx.ModelProto, file: Path | None) -> None:
@@ -40,7 +40,7 @@ def refuse_ambiguous(proto: onnx.ModelProto, file: Path | None) -> None:
 
     Raises:
         ModelError: an initializer is sparse or there twice, or its data do not fit its shape; an operator set is
-            imported in two versions.
+            imported in two versions; a name is not UTF-8.
     """
     for imports in (proto.opset_import, *(function.opset_import for function in proto.functions)):
         versions: dict[str, int] = {}
@@ -61,10 +61,19 @@ def refuse_ambiguous(proto: onnx.ModelProto, file: Path | None) -> None:
                 raise ModelError(f"the initializer {tensor.name!r} is there twice", file=file)
             seen.add(tensor.name)
             _fits(tensor, f"the initializer {tensor.name!r}", file)
+        _texts((v.name for v in (*graph.input, *graph.output, *graph.initializer)), file)
         for node in graph.node:
+            _texts((node.op_type, node.domain, node.name, *node.input, *node.output), file)
             for attribute in node.attribute:
                 if attribute.HasField("t"):
                     _fits(attribute.t, f"the tensor {attribute.name!r} of node {node.name!r}", file)
+
+
+def _texts(texts: Iterable[str | bytes], file: Path | None) -> None:
+    # Protobuf hands out a string that is not UTF-8 as bytes.
+    for text in texts:
+        if isinstance(text, bytes):
+            raise ModelError(f"the name {text!r} is not UTF-8", file=file)
 
 
 def _fits(tensor: onnx.TensorProto, name: str, file: Path | None) -> None:

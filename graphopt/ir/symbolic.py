@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+MADE_UP = "_d"
+"""Prefix of dimension names that inference makes up for sizes that it cannot tell but knows to be equal."""
 Monomial = tuple[str, ...]
 """Symbols of a product, sorted, with repetition."""
 

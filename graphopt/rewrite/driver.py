@@ -190,9 +190,8 @@ class _Driver:
         self._place(builder, root, graph)
         stem = describe(root).removeprefix("-> ")
         for node in builder.nodes:
-            node.name = self.names.fresh(
-                describe(builder.like[node]) if node in builder.like else f"{stem}_{node.op_type}"
-            )
+            alike = builder.like[node].name if node in builder.like else None
+            node.name = self.names.fresh(alike or f"{stem}_{node.op_type}")
             for value in node.outputs:
                 value.name = self.names.fresh(f"{stem}_{node.op_type}_out")
         graph.insert_before(root, builder.nodes)

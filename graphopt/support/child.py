@@ -76,6 +76,11 @@ def call(function: str, payload: Mapping[str, Any], *, timeout: float, memory: i
         return result["value"]
 
 
+def machine_memory() -> int:
+    """Bytes of memory that this machine has: what a vendor's child may take, so that it ends instead of the machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def _kill(child: subprocess.Popen[bytes]) -> None:
     # The child leads a session of its own, so its whole family goes with it.
     with contextlib.suppress(ProcessLookupError):

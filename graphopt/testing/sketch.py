@@ -44,6 +44,10 @@ class Sketch:
         self._count = 0
         self._ranks: dict[str, int] = {}
 
+    def since(self, version: int) -> None:
+        """Raise the opset to the first one that has what the example needs."""
+        self.opset = max(self.opset, version)
+
     # Choices
 
     def integer(self, low: int, high: int) -> int:
@@ -68,13 +72,15 @@ class Sketch:
 
     def normal(self, *shape: int) -> np.ndarray:
         """Normally distributed float32."""
-        size = int(np.prod(shape)) if shape else 1
-        return np.array([self._source.gauss(0, 1) for _ in range(size)], np.float32).reshape(shape)
+        return np.asarray(self._numbers().standard_normal(shape), np.float32)
 
     def positive(self, *shape: int) -> np.ndarray:
         """float32 from 0.5 to 2."""
-        size = int(np.prod(shape)) if shape else 1
-        return np.array([self._source.uniform(0.5, 2) for _ in range(size)], np.float32).reshape(shape)
+        return np.asarray(self._numbers().uniform(0.5, 2, shape), np.float32)
+
+    def _numbers(self) -> np.random.Generator:
+        # One draw for a whole array: the source may be hypothesis, which would rather choose extremes, one by one.
+        return np.random.default_rng(self._source.getrandbits(32))
 
     # Parts of the graph
 

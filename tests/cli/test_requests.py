@@ -71,8 +71,8 @@ def folder(small: Path, tmp_path: Path) -> None:
         (["-o", "-", "--json"], "leave out one"),
         (["-o", "none/x.onnx"], "cannot write none/x.onnx: the folder none does not exist"),
         (["-o", "/sys/x.onnx"], "cannot write /sys/x.onnx"),
-        (["-o", "/sys/none/"], "cannot make /sys/none"),
-        (["-o", "small.onnx/deep/"], "cannot make small.onnx/deep"),
+        (["-o", "/sys/none/"], "cannot write into /sys/none"),
+        (["-o", "small.onnx/deep/"], "cannot write into small.onnx/deep"),
         (["-o", "small.onnx/x.onnx"], "the folder small.onnx does not exist"),
     ],
 )  # fmt: skip

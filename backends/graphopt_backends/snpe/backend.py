@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from graphopt.errors import MissingExtraError, ModelError
 from graphopt.support.backend import Backend, CompileResult, ExecutionResult, NodeIssue
-from graphopt.support.child import ChildError, call
+from graphopt.support.child import ChildError, call, machine_memory
 from graphopt_backends.snpe.targets import DEFAULT, WORDS, Soc, by_model, resolve
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ class SnpeBackend(Backend):
     roundoff = 2.0**-11
     execution_samples = 1
     tolerance_db = 30.0
+    execution = "HTP emulation on x86, fp16"
     prober = "graphopt_backends.snpe.probe:verdict"
 
     def table(self) -> Table:
@@ -134,7 +134,9 @@ class SnpeBackend(Backend):
                 "names": names, "count": len(samples), "log": str(Path(work, "log")),
             }  # fmt: skip
             try:
-                wanted = call("graphopt_backends.snpe.executor:run_samples", payload, timeout=timeout, memory=_memory())
+                wanted = call(
+                    "graphopt_backends.snpe.executor:run_samples", payload, timeout=timeout, memory=machine_memory()
+                )
             except ChildError as error:
                 what = {"crash": "the HTP emulator crashed: ", "timeout": "the HTP emulator was too slow: "}
                 reason = what.get(error.kind, "") + " ".join(str(error).split())
@@ -163,7 +165,7 @@ def _compile_one(model: Path, soc: Soc, folder: Path, context: bool, toolchain: 
     }  # fmt: skip
     try:
         result: dict[str, Any] = call(
-            "graphopt_backends.snpe.compiler:compile_model", payload, timeout=max(timeout, 0.0), memory=_memory()
+            "graphopt_backends.snpe.compiler:compile_model", payload, timeout=max(timeout, 0.0), memory=machine_memory()
         )
     except ChildError as error:
         return {"issues": [_blame(error, model, log)], "crash": str(error)}
@@ -184,8 +186,3 @@ def _blame(error: ChildError, model: Path, log: Path) -> dict[str, str]:
     nodes = {node.name or next(iter(node.output), ""): node.op_type for node in proto.graph.node}
     reason = f"QNN {'crashed' if error.kind == 'crash' else 'did not finish'}: {error}"
     return dataclasses.asdict(diagnose.last_node(log, nodes, reason))
-
-
-def _memory() -> int:
-    # The child may take the machine's memory but not more: a runaway compiler ends instead of the machine.
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from graphopt.errors import MissingExtraError, ModelError, UserError
 from graphopt.support.backend import Backend, CompileResult, ExecutionResult, NodeIssue
-from graphopt.support.child import ChildError, call
+from graphopt.support.child import ChildError, call, machine_memory
 from graphopt_backends.tensorrt.executor import gpu, why_not
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ class TensorRTBackend(Backend):
     suffix = ".engine"
     extra = "tensorrt"
     targets: ClassVar[Sequence[str]] = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
+    execution = "compiled ahead of time, not executed"
     prober = "graphopt_backends.tensorrt.probe:verdict"
 
     def table(self) -> Table:
@@ -119,6 +119,5 @@ def _build(payload: Mapping[str, Any], timeout: float) -> dict[str, Any]:
 
 
 def _memory() -> int | None:
-    # The child may take the machine's memory but not more: a runaway compiler ends instead of the machine. CUDA maps
-    # terabytes of address space, so with a GPU there is no such limit.
-    return None if gpu() else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # CUDA maps terabytes of address space, so with a GPU there is no such limit.
+    return None if gpu() else machine_memory()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from graphopt.errors import MissingExtraError
 from graphopt.support.backend import Backend, CompileResult, ExecutionResult, NodeIssue
-from graphopt.support.child import ChildError, call
+from graphopt.support.child import ChildError, call, machine_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +27,7 @@ class TFLiteBackend(Backend):
     title: ClassVar[str] = "TensorFlow Lite (LiteRT)"
     suffix: ClassVar[str] = ".tflite"
     extra: ClassVar[str] = "tflite"
+    execution = "LiteRT CPU"
     prober: ClassVar[str] = "graphopt_backends.tflite.probe:verdict"
 
     def table(self) -> Table:
@@ -53,7 +54,9 @@ class TFLiteBackend(Backend):
         toolchain, start = self._installed(), time.perf_counter()
         payload = {"model": str(model.resolve()), "artifact": str(artifact.resolve())}
         try:
-            answer = call("graphopt_backends.tflite.compiler:compile_model", payload, timeout=timeout)
+            answer = call(
+                "graphopt_backends.tflite.compiler:compile_model", payload, timeout=timeout, memory=machine_memory()
+            )
         except ChildError as error:
             issue = NodeIssue("", "", _one_line(error))
             detail = {"kind": error.kind, "log": error.log}
@@ -88,7 +91,9 @@ class TFLiteBackend(Backend):
                 "outputs_npz": str(outputs),
             }
             try:
-                answer = call("graphopt_backends.tflite.executor:run_model", payload, timeout=timeout)
+                answer = call(
+                    "graphopt_backends.tflite.executor:run_model", payload, timeout=timeout, memory=machine_memory()
+                )
             except ChildError as error:
                 return ExecutionResult("failed", reason=_one_line(error), runtime="LiteRT CPU")
             runtime = f"LiteRT CPU, XNNPACK took {answer['xnnpack']} of {answer['operators']} operators"

@@ -4,7 +4,7 @@
       └ Exp ─ z             becomes      x ─ Relu ─ y
 
 Nodes, initializers and functions that nothing reads go; the inputs of the model stay, read or not, since its
-signature is the user's. Optional outputs that nobody reads lose their name. Fidelity: exact.
+signature is the user's. Fidelity: exact.
 """
 
 from __future__ import annotations
@@ -32,12 +32,11 @@ class EliminateDeadCode(Pass):
         return PassResult(sum(n for n, _ in parts), ", ".join(f"{n} {what}" for n, what in parts if n))
 
 
-def sweep(graph: ir.Graph, *, keep_inputs: bool = False) -> int:
+def sweep(graph: ir.Graph) -> int:
     """Remove dead nodes of a graph and of the bodies in it, in one walk from the end.
 
     Args:
         graph: nodes in topological order.
-        keep_inputs: leave unread initializers where they are.
 
     Returns:
         How many nodes went.
@@ -45,7 +44,7 @@ def sweep(graph: ir.Graph, *, keep_inputs: bool = False) -> int:
     removed = 0
     for node in reversed(graph):
         if any(value.uses() or value.is_graph_output() for value in node.outputs):
-            removed += sum(sweep(body, keep_inputs=keep_inputs) for body in bodies(node))
+            removed += sum(sweep(body) for body in bodies(node))
             continue
         for body in bodies(node):
             _release(body)

@@ -48,6 +48,8 @@ def dropout(p):
 
 @dropout.require("it is not in training mode")
 def _(m):
+    if attribute(m.root, "is_test") == 0:
+        return "before opset 7 a Dropout without is_test is in training mode"
     if len(m.more) < 2 or m.more[1] is None:
         return True
     mode = constant(m.more[1])

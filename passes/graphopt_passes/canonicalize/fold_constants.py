@@ -75,7 +75,7 @@ def fold(model: ir.Model, budget: Budget) -> tuple[int, list[str]]:
                 _replace(model, owner, value, content, names)
                 count += 1
             if result.arrays:
-                sweep(graph, keep_inputs=True)
+                sweep(graph)
     return count, problems
 
 

@@ -54,7 +54,8 @@ def _target(before, after):
 @merge.example
 def _(g):
     shape = g.shape(least=1)
-    x = g.Neg(g.input(shape))
+    flat = g.flag()
+    x = g.Neg(g.input(shape, static=not flat))
     one = (
         g.Unsqueeze(x, g.constant([g.integer(0, len(shape))]))
         if g.flag()
@@ -62,7 +63,7 @@ def _(g):
     )
     if g.flag():
         g.output(g.Relu(one))
-    g.output(g.Reshape(one, g.constant([-1])) if g.flag() else g.Unsqueeze(one, g.constant([0])))
+    g.output(g.Reshape(one, g.constant([-1])) if flat else g.Unsqueeze(one, g.constant([0])))
 
 
 class MergeReshapes(RewritePass):

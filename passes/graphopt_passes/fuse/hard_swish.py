@@ -118,6 +118,7 @@ def _(g):
 
 @hard_swish.example
 def _(g):
+    g.since(HARD_SWISH_SINCE)
     x = g.input(g.shape())
     g.output(g.Mul(g.HardSigmoid(x, alpha=_SIXTH, beta=0.5), x))
 

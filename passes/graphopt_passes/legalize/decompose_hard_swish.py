@@ -11,6 +11,8 @@ from __future__ import annotations
 from graphopt.pipeline import RewritePass
 from graphopt.rewrite import rule
 
+HARD_SWISH_SINCE = 14
+
 
 @rule("write-out-hard-swish", fidelity="rounding")
 def hard_swish(p):
@@ -24,6 +26,7 @@ def _(op, m):
 
 @hard_swish.example
 def _(g):
+    g.since(HARD_SWISH_SINCE)
     g.output(g.HardSwish(g.input(g.shape())))
 
 
