@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from graphopt.ir.edit import adopt_opsets, bodies, constant, opset_of, set_shape, shape_of
+from graphopt.ir.edit import adopt_opsets, bodies, constant, opset_of, shape_of
 from graphopt.ir.io import tensors, to_proto
+from graphopt.ir.learn import learn_shape
 from graphopt.ir.partial import propagate
 from graphopt.ir.symbolic import MADE_UP as MADE_UP
 from graphopt.ir.symbolic import Dim, from_shape
@@ -179,23 +180,6 @@ def learn_proto(value: ir.Value, type_proto: onnx.TypeProto, prefix: str = MADE_
         name = dim.dim_param.replace("unk__", prefix, 1) if dim.dim_param.startswith("unk__") else dim.dim_param
         dims.append(dim.dim_value if field == "dim_value" else name or None)
     return learn_shape(value, dims) or new
-
-
-def learn_shape(value: ir.Value, dims: list[int | str | None]) -> bool:
-    """Take over a proven shape where it says more than the proven shape so far."""
-    known = shape_of(value)
-    if known is not None and len(known) == len(dims):
-        old = [d if isinstance(d, int) else d.value for d in known]
-        dims = [o if isinstance(o, int) or d is None or _better(o, d) else d for o, d in zip(old, dims, strict=True)]
-        if old == dims:
-            return False
-    set_shape(value, ir.Shape(dims))
-    return True
-
-
-def _better(old: str | None, new: int | str) -> bool:
-    # A number says more than any name, and a name of the user's more than one that inference made up.
-    return old is not None and isinstance(new, str) and (new.startswith(MADE_UP) or not old.startswith(MADE_UP))
 
 
 def infer_node(node: ir.Node) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from graphopt.ir.edit import constant, opset_of, shape_of
+from graphopt.ir.learn import learn_shape
 from graphopt.ir.symbolic import MADE_UP, Dim, Partial, elementwise, from_shape, numbers, partial_of, product
 
 _LONGEST = 64
@@ -26,8 +27,6 @@ def propagate(model: ir.Model) -> int:
     Returns:
         How many shapes became known.
     """
-    from graphopt.ir.infer import learn_shape
-
     learnt = 0
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         if node.domain or not node.outputs:
