@@ -240,7 +240,8 @@ def check(
         answer = hold(loaded, _table(backend))
         found[backend.name] = BackendCheck(
             toolchain=answer.toolchain, nodes=answer.nodes, supported=answer.supported, segments=answer.segments,
-            unsupported=tuple(Finding(**f.as_json()) for f in answer.findings),
+            unsupported=tuple(Finding(**f.as_json()) for f in answer.findings), macs=answer.macs,
+            supported_macs=answer.supported_macs, crossing_bytes=answer.crossing_bytes,
         )  # fmt: skip
     return Check(model=CheckedModel(path=source.name, nodes=count_nodes(loaded)), backends=found)
 

@@ -277,6 +277,8 @@ class BackendCheck:
     Attributes:
         toolchain: the vendor's version that the table was measured on, or that was asked.
         segments: pieces that the target would run with the unsupported nodes between them; 1 when it takes all.
+        macs, supported_macs: multiply-accumulates in all, and those in supported nodes.
+        crossing_bytes: what would cross between the target and the fallback at each inference.
     """
 
     toolchain: str
@@ -284,6 +286,9 @@ class BackendCheck:
     supported: int
     segments: int
     unsupported: tuple[Finding, ...] = ()
+    macs: int | None = field(default=None, metadata=_LATER)
+    supported_macs: int | None = field(default=None, metadata=_LATER)
+    crossing_bytes: int | None = field(default=None, metadata=_LATER)
 
 
 @dataclass(frozen=True, kw_only=True)

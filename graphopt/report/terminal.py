@@ -64,13 +64,16 @@ def render_check(check: Check | Mapping[str, Any], console: Console, *, verbose:
     """
     check = check if isinstance(check, Check) else check_from_json(check)
     heading = Text.assemble((words.printable(check.model.path), "bold"), f"  {words.plural(check.model.nodes, 'node')}")
-    table = _table("Backend", "Supported", "Segments", "Wholly on target", "Toolchain", right=("Supported", "Segments"))
+    right = ("Nodes", "MACs", "Segments", "Crossing")
+    table = _table("Backend", "Nodes", "MACs", "Segments", "Crossing", "On target", "Toolchain", right=right)
     for name, answer in check.backends.items():
         whole = answer.supported == answer.nodes and not answer.unsupported
         table.add_row(
             Text(words.printable(name)),
             f"{answer.supported} of {answer.nodes}",
+            "" if not answer.macs else f"{100 * (answer.supported_macs or 0) / answer.macs:.4g} %",
             str(answer.segments),
+            "" if answer.crossing_bytes is None else words.size(answer.crossing_bytes),
             Text("✓ yes", "green") if whole else Text("✗ no", "red"),
             Text(words.printable(answer.toolchain)),
         )
@@ -94,7 +97,7 @@ def render_summary(reports: Sequence[Report], console: Console) -> None:
     for report in reports:
         nodes = f"{report.input.nodes} → {report.output.nodes if report.output else '?'}"
         size = words.size(report.compile.bytes) if report.compile.artifact else ""
-        name, backend = PurePath(report.input.path).name, report.backend or "ONNX"
+        name, backend = PurePath(report.input.path).stem, report.backend or "ONNX"
         cells = [Text(words.printable(name)), Text(words.printable(backend)), Text(nodes), _unsupported(report)]
         table.add_row(*cells, _artifact(report), Text(size), _agreement(report))
     _show(table, console)
