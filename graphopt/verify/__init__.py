@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from graphopt.verify.inputs import generate
     from graphopt.verify.metrics import OutputError, compare
     from graphopt.verify.oracle import run_reference
+    from graphopt.verify.scale import natural_scale
     from graphopt.verify.types import Array, Sample
 
 # The module of each public name. They are imported on first use: the command line starts without onnxruntime.
@@ -25,14 +26,14 @@ _HOMES = {
     "Array": "types", "ExecutionFailed": "execute", "Fidelity": "fidelity", "OutputError": "metrics",
     "Runner": "execute", "Sample": "types", "Verification": "fidelity", "check_dims": "dims", "compare": "metrics",
     "concrete_shapes": "dims", "generate": "inputs", "holds": "fidelity", "iterate": "data", "judge": "fidelity",
-    "load": "data", "noise_floor": "conditioning", "parse_dims": "dims", "precision": "conditioning",
-    "real_inputs": "dims", "run": "execute", "run_reference": "oracle",
+    "load": "data", "natural_scale": "scale", "noise_floor": "conditioning", "parse_dims": "dims",
+    "precision": "conditioning", "real_inputs": "dims", "run": "execute", "run_reference": "oracle",
 }  # fmt: skip
 
 __all__ = [
     "Array", "ExecutionFailed", "Fidelity", "OutputError", "Runner", "Sample", "Verification", "check_dims", "compare",
-    "concrete_shapes", "generate", "holds", "iterate", "judge", "load", "noise_floor", "parse_dims", "precision",
-    "real_inputs", "run", "run_reference",
+    "concrete_shapes", "generate", "holds", "iterate", "judge", "load", "natural_scale", "noise_floor", "parse_dims",
+    "precision", "real_inputs", "run", "run_reference",
 ]  # fmt: skip
 
 

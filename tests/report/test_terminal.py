@@ -45,7 +45,10 @@ def check_of(report: Report) -> Check:
                 unsupported=report.support.after.unsupported, macs=1_000_000, supported_macs=998_000,
                 crossing_bytes=48_000,
             ),
-            "snpe": BackendCheck(toolchain="onnxruntime-qnn 2.7.0", nodes=330, supported=330, segments=1, macs=1_000_000, supported_macs=1_000_000, crossing_bytes=0),
+            "snpe": BackendCheck(
+                toolchain="onnxruntime-qnn 2.7.0", nodes=330, supported=330, segments=1, macs=1_000_000,
+                supported_macs=1_000_000, crossing_bytes=0,
+            ),
         },
     )  # fmt: skip
 

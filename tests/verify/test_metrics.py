@@ -116,3 +116,24 @@ def test_what_cannot_be_compared_is_a_problem(expected: Any, actual: Any, proble
 
 def test_an_empty_output_equals_an_empty_output() -> None:
     assert one(np.zeros((0, 3)), np.zeros((0, 3))).equal
+
+
+@pytest.mark.parametrize(
+    ("graph", "scale"),
+    [
+        ("y = Sigmoid(x)", 1.0),
+        ("a = Softmax(x) y = Transpose<perm = [1, 0]>(a)", 1.0),
+        ("a = Tanh(x) b = Sigmoid(x) y = Concat<axis = 0>(a, b)", 1.0),
+        ("a = Sigmoid(x) y = Add(a, x)", None),
+        ("y = Relu(x)", None),
+    ],
+)
+def test_an_output_has_the_scale_that_its_making_bounds_it_to(graph: str, scale: float | None) -> None:
+    import onnx.parser
+    import onnx_ir as ir
+
+    from graphopt.verify import natural_scale
+
+    text = f'<ir_version: 8, opset_import: ["": 17]> g (float[2,2] x) => (float[M,N] y) {{ {graph} }}'
+    model = ir.serde.deserialize_model(onnx.parser.parse_model(text))
+    assert natural_scale(model.graph.outputs[0]) == scale
