@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import onnx
 import pytest
+
+# A job started in the background inherits an ignored SIGINT; the tests of Ctrl-C need the ordinary one.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 SHAPES = {"cls": [1, 3, 48, 192], "det": [1, 3, 320, 320]}

@@ -16,7 +16,7 @@ from graphopt.testing.rules import RegisteredRule
 OPSETS = (13, 17, 21)
 
 
-@pytest.mark.parametrize("registered", registered_rules(), ids=str)
+@pytest.mark.parametrize("registered", list(registered_rules()), ids=str)
 @given(source=st.randoms(use_true_random=False), opset=st.sampled_from(OPSETS))
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_rule_fires_on_its_examples_and_keeps_its_fidelity(
