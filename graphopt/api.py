@@ -21,7 +21,7 @@ import onnx_ir as ir
 from graphopt.deploy import deploy, error_record, require
 from graphopt.errors import GraphoptError, ModelError, PluginError, UserError
 from graphopt.ir import count_nodes, infer_shapes, save
-from graphopt.ir.edit import FROM_KEY, owners, sources_of
+from graphopt.ir.edit import FROM_KEY, nodes_of, owners, sources_of
 from graphopt.ir.infer import MADE_UP
 from graphopt.pipeline import Context, PassManager, PipelineResult, Recipe, Step, make_backend
 from graphopt.pipeline.manager import OnFailure, Verify
@@ -334,7 +334,7 @@ def _samples(
 def _finish(model: ir.Model) -> ir.Model:
     """Names that inference made up for dimensions mean nothing to anybody else."""
     for owner in owners(model):
-        for node in ir.traversal.RecursiveGraphIterator(owner):
+        for node in nodes_of(owner):
             for value in node.outputs:
                 if value.shape is not None and any(_made_up(dim) for dim in value.shape):
                     value.shape = ir.Shape([None if _made_up(dim) else dim for dim in value.shape])
@@ -356,7 +356,7 @@ def _verification(piped: PipelineResult, inputs: Literal["generated", "file"], s
 def _provenance(model: ir.Model) -> dict[str, tuple[str, ...]]:
     found = {}
     for owner in owners(model):
-        for node in ir.traversal.RecursiveGraphIterator(owner):
+        for node in nodes_of(owner):
             if FROM_KEY in node.metadata_props and node.name:
                 found[node.name] = tuple(sources_of(node))
     return found

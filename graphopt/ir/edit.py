@@ -134,6 +134,15 @@ def bodies(node: ir.Node) -> Iterator[ir.Graph]:
             yield from attribute.value
 
 
+def nodes_of(graph: ir.Graph) -> Iterator[ir.Node]:
+    """All nodes of a graph and of the bodies inside it, a node before what its bodies hold."""
+    for node in graph:
+        yield node
+        if node.attributes.data:
+            for body in bodies(node):
+                yield from nodes_of(body)
+
+
 def owners(model: ir.Model) -> Iterator[ir.Graph]:
     """The main graph, then the graph of each function; bodies inside them are reached through their nodes."""
     yield model.graph
@@ -143,9 +152,7 @@ def owners(model: ir.Model) -> Iterator[ir.Graph]:
 
 def count_nodes(model: ir.Model) -> int:
     """Nodes of all graphs, bodies and functions; Constant nodes not counted."""
-    return sum(
-        node.op_type != "Constant" for graph in owners(model) for node in ir.traversal.RecursiveGraphIterator(graph)
-    )
+    return sum(node.op_type != "Constant" for graph in owners(model) for node in nodes_of(graph))
 
 
 class Names:
@@ -157,7 +164,7 @@ class Names:
         for owner in owners(model):
             self._used.update(v.name for v in owner.inputs if v.name)
             self._used.update(owner.initializers)
-            for node in ir.traversal.RecursiveGraphIterator(owner):
+            for node in nodes_of(owner):
                 if node.name:
                     self._used.add(node.name)
                 self._used.update(v.name for v in node.outputs if v.name)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from graphopt.ir.edit import adopt_opsets, bodies, constant, opset_of, shape_of
+from graphopt.ir.edit import adopt_opsets, bodies, constant, nodes_of, opset_of, shape_of
 from graphopt.ir.io import tensors, to_proto
 from graphopt.ir.learn import learn_shape
 from graphopt.ir.partial import propagate
@@ -37,7 +37,7 @@ def infer_shapes(model: ir.Model) -> int:
     adopt_opsets(model)
     # The onnx package says nothing of the inside of functions; there, what constants make can be told.
     functions = (function.graph for function in model.functions.values())
-    learnt = sum(infer_node(node) for graph in functions for node in ir.traversal.RecursiveGraphIterator(graph))
+    learnt = sum(infer_node(node) for graph in functions for node in nodes_of(graph))
     for _ in range(_ROUNDS):
         learnt += _onnx_round(model)
         more = propagate(model)
@@ -57,7 +57,7 @@ def _onnx_round(model: ir.Model) -> int:
         # One operator that the onnx package cannot digest must not cost the rest: node by node instead.
         inferred = None
     if inferred is None:
-        return sum(infer_node(node) for node in ir.traversal.RecursiveGraphIterator(model.graph))
+        return sum(infer_node(node) for node in nodes_of(model.graph))
     # The onnx package counts its symbols from zero in every call; a number of our own keeps calls apart.
     run = model.meta["graphopt.inferences"] = model.meta.get("graphopt.inferences", 0) + 1
     return _merge(model.graph, inferred.graph, f"{MADE_UP}{run}_")

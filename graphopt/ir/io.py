@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import onnx_ir as ir
 
 from graphopt.errors import ModelError, UserError
-from graphopt.ir.edit import adopt_opsets, owners
+from graphopt.ir.edit import adopt_opsets, nodes_of, owners
 from graphopt.ir.proto import DEFAULT_DOMAINS, graphs, refuse_ambiguous
 from graphopt.ir.validate import validate
 
@@ -133,7 +133,7 @@ def tensors(model: ir.Model) -> Iterator[tuple[ir.Value | ir.Attr, ir.TensorProt
                 if value.const_value is not None:
                     yield value, value.const_value
     for owner in owners(model):
-        for node in ir.traversal.RecursiveGraphIterator(owner):
+        for node in nodes_of(owner):
             for attribute in node.attributes.values():
                 if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
                     yield attribute, attribute.value

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from graphopt.ir.edit import constant, opset_of, shape_of
+from graphopt.ir.edit import constant, nodes_of, opset_of, shape_of
 from graphopt.ir.learn import learn_shape
 from graphopt.ir.symbolic import MADE_UP, Dim, Partial, elementwise, from_shape, numbers, partial_of, product
 
@@ -28,7 +28,7 @@ def propagate(model: ir.Model) -> int:
         How many shapes became known.
     """
     learnt = 0
-    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+    for node in nodes_of(model.graph):
         if node.domain or not node.outputs:
             continue
         evaluate = _EVALUATE.get(node.op_type)

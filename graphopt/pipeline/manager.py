@@ -128,9 +128,9 @@ class _Run:
         self.manager, self.original, self.context = manager, original, context
         self.model = original()
         self.signature = signature_of(self.model)
-        # Where the checker refuses the user's own model, its word on what passes made of it says nothing of them.
-        self.clean = complaint_of(self.model) is None
         self.kept: list[int] = []  # positions of the steps that changed the model
+        self.settled: dict[str, list[int]] = {}  # idempotent passes, and what was kept when each ran last
+        self.clean: bool | None = None
         self.checkpoint: tuple[ir.Model, int] | None = None
         self.since = 0.0
         self.result = PipelineResult(self.model)
@@ -156,10 +156,14 @@ class _Run:
                 nodes_after=nodes, seconds=0.0, outcome="unchanged",
             )
         )  # fmt: skip
+        if step.one.idempotent and self.settled.get(step.one.spec) == self.kept:
+            self._note(position, detail="nothing changed since it ran last")
+            return self.result.records[position]
         result = self._try(position)
         if result is None:
             self._restore()
         else:
+            self.settled[step.one.spec] = list(self.kept)
             self.result.misses.extend((step.one.name, miss) for miss in result.misses)
         if position in self.kept:
             self._keep_checkpoint(time.perf_counter() - start)
@@ -229,10 +233,17 @@ class _Run:
             validate(model)
         except ModelError as error:
             raise _BrokenGraph(f"leaves a broken graph: {error}") from None
-        if self.clean and not isinstance(one, RewritePass):
-            complaint = complaint_of(model)
+        if not isinstance(one, RewritePass):
+            complaint = self._complaint(model)
             if complaint is not None:
                 raise _BrokenGraph(f"leaves a broken graph: {complaint}")
+
+    def _complaint(self, model: ir.Model) -> str | None:
+        """The onnx checker's word, None where it refuses the user's own model: then it says nothing of the passes."""
+        complaint = complaint_of(model)
+        if complaint is not None and self.clean is None:
+            self.clean = complaint_of(self.original()) is None
+        return complaint if self.clean is not False else None
 
     def _restore(self) -> None:
         """Make the model again as it was after the passes that are kept."""
@@ -294,7 +305,7 @@ class _Run:
 
     def _judge(self, model: ir.Model, kept: Sequence[int]) -> Verification:
         """The verdict on a model that these steps made."""
-        complaint = complaint_of(model) if self.clean else None
+        complaint = self._complaint(model)
         if complaint is not None:
             return Verification("failed", reason=f"leaves a broken graph: {complaint}")
         if self.manager.verify == "off":

@@ -76,6 +76,8 @@ class Pass(abc.ABC):
     fidelity: ClassVar[Fidelity]
     changes_signature: ClassVar[bool] = False
     """Whether the pass may change names, order, types or shapes of inputs and outputs; by default that is undone."""
+    idempotent: ClassVar[bool] = False
+    """Whether running it twice in a row is running it once: the manager skips it where nothing changed since."""
     Options: ClassVar[type] = NoOptions
 
     def __init__(self, **options: Any) -> None:

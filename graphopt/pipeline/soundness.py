@@ -6,7 +6,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from graphopt.ir.edit import owners
+from graphopt.ir.edit import nodes_of, owners
 from graphopt.ir.io import to_proto
 
 
@@ -72,7 +72,7 @@ class Fingerprint:
         self._signature, parts = signature_of(model), list[object]([model])
         for owner in owners(model):
             parts += [*owner.inputs, *owner.outputs]
-            for node in ir.traversal.RecursiveGraphIterator(owner):
+            for node in nodes_of(owner):
                 parts += [node, *node.inputs, *node.outputs, *node.attributes.values()]
         for graph in model.graphs():
             for value in graph.initializers.values():

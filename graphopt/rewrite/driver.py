@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from graphopt.errors import PassError
-from graphopt.ir.edit import Names, bodies, can_take_over, constant, inherit, mark, owners, redirect
+from graphopt.ir.edit import Names, bodies, can_take_over, constant, inherit, mark, nodes_of, owners, redirect
 from graphopt.ir.infer import infer_node
 from graphopt.ir.validate import describe
 from graphopt.rewrite.match import Match
@@ -96,7 +96,7 @@ class _Driver:
         for owner in owners(model):
             if owner is not model.graph:
                 _tag_function(owner)
-            for node in ir.traversal.RecursiveGraphIterator(owner):
+            for node in nodes_of(owner):
                 nodes += 1
                 self.enqueue(node)
         self.limit = limit if limit is not None else 20 * nodes + 1000
@@ -277,7 +277,7 @@ class _Driver:
 
 def _tag_function(graph: ir.Graph) -> None:
     graph.meta["graphopt.function"] = True
-    for node in ir.traversal.RecursiveGraphIterator(graph):
+    for node in nodes_of(graph):
         for body in bodies(node):
             body.meta["graphopt.function"] = True
 
@@ -286,13 +286,13 @@ def _captured(node: ir.Node) -> list[ir.Value]:
     """Values from around it that the bodies of a node read."""
     found: list[ir.Value] = []
     for body in bodies(node):
-        inside = {v for n in ir.traversal.RecursiveGraphIterator(body) for v in n.outputs}
-        for inner in ir.traversal.RecursiveGraphIterator(body):
+        inside = {v for n in nodes_of(body) for v in n.outputs}
+        for inner in nodes_of(body):
             found.extend(v for v in inner.inputs if v is not None and v not in inside)
     return found
 
 
 def _detach(body: ir.Graph) -> None:
-    for node in list(ir.traversal.RecursiveGraphIterator(body)):
+    for node in list(nodes_of(body)):
         for index in range(len(node.inputs)):
             node.replace_input_with(index, None)

@@ -30,6 +30,7 @@ class Canonicalize(Pass):
 
     name = "canonicalize"
     fidelity = "exact"
+    idempotent = True
 
     @dataclass(frozen=True)
     class Options(FoldConstants.Options):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from graphopt.ir.edit import bodies, owners
+from graphopt.ir.edit import bodies, nodes_of, owners
 from graphopt.pipeline import Context, Pass, PassResult
 
 
@@ -55,7 +55,7 @@ def sweep(graph: ir.Graph) -> int:
 
 def _release(body: ir.Graph) -> None:
     """Let go of all that a body reads, so that what was made for it alone becomes dead as well."""
-    for node in ir.traversal.RecursiveGraphIterator(body):
+    for node in nodes_of(body):
         for index in range(len(node.inputs)):
             node.replace_input_with(index, None)
 
@@ -74,7 +74,7 @@ def _unused_functions(model: ir.Model) -> list[tuple[str, str, str]]:
     called: set[tuple[str, str, str]] = set()
     waiting: list[ir.Graph] = [model.graph]
     while waiting:
-        for node in ir.traversal.RecursiveGraphIterator(waiting.pop()):
+        for node in nodes_of(waiting.pop()):
             identifier = (node.domain, node.op_type, node.overload)
             if identifier in model.functions and identifier not in called:
                 called.add(identifier)

@@ -14,7 +14,7 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from graphopt.ir.edit import owners, shape_of
+from graphopt.ir.edit import nodes_of, owners, shape_of
 from graphopt.ir.infer import MADE_UP, infer_shapes
 from graphopt.pipeline import Context, Pass, PassResult
 from graphopt.verify import check_dims, concrete_shapes, real_inputs
@@ -83,7 +83,7 @@ def _forget(model: ir.Model) -> None:
     for owner in owners(model):
         for value in owner.inputs:
             value.meta.pop("graphopt.shape", None)
-        for node in ir.traversal.RecursiveGraphIterator(owner):
+        for node in nodes_of(owner):
             for value in node.outputs:
                 value.meta.pop("graphopt.shape", None)
                 value.meta.pop("graphopt.partial", None)
