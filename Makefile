@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint format bench models clean
+.PHONY: help demo test lint format docs bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test    set up, then run the tests, with the vendors' real compilers"
 	@echo "make lint    set up, then ruff, mypy and the walls between packages"
 	@echo "make format  format the code"
+	@echo "make docs    write the support matrix out of the measured tables"
 	@echo "make bench   measure how passes scale with the size of the graph"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -34,6 +35,9 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(STAMP)
+	$(BIN)/graphopt backends matrix -b tflite,tensorrt,snpe > docs/support.md
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/scaling.py

@@ -217,6 +217,7 @@ def check(
     backends: Sequence[str | Backend],
     *,
     dims: Mapping[str, int | tuple[int, ...]] | None = None,
+    toolchain: str | None = None,
 ) -> Check:
     """Hold a model against the support tables of backends; no vendor's package is needed.
 
@@ -224,9 +225,10 @@ def check(
         model: a path, the bytes of a file, or a model in memory, which is not changed.
         backends: names, or backends.
         dims: sizes of dynamic dimensions by name, or whole shapes by input name.
+        toolchain: the version whose table to use, as "2.7.0" or "onnxruntime-qnn 2.7.0"; the one in use where None.
 
     Raises:
-        UserError: the model or a name is wrong.
+        UserError: the model, a name or the version is wrong.
     """
     from graphopt.support.check import check as hold
 
@@ -237,13 +239,22 @@ def check(
     found: dict[str, BackendCheck] = {}
     for one in backends:
         backend = make_backend(one) if isinstance(one, str) else one
-        answer = hold(loaded, _table(backend))
+        answer = hold(loaded, _table(backend) if toolchain is None else _table_of(backend, toolchain))
         found[backend.name] = BackendCheck(
             toolchain=answer.toolchain, nodes=answer.nodes, supported=answer.supported, segments=answer.segments,
             unsupported=tuple(Finding(**f.as_json()) for f in answer.findings), macs=answer.macs,
             supported_macs=answer.supported_macs, crossing_bytes=answer.crossing_bytes,
         )  # fmt: skip
     return Check(model=CheckedModel(path=source.name, nodes=count_nodes(loaded)), backends=found)
+
+
+def _table_of(backend: Backend, toolchain: str) -> Table:
+    tables = backend.tables()
+    for table in tables:
+        if toolchain in (table.toolchain, table.toolchain.rpartition(" ")[2]):
+            return table
+    known = ", ".join(table.toolchain for table in tables)
+    raise UserError(f"no table of {backend.name} was measured from {toolchain}: there is {known}")
 
 
 def _recipe(recipe: Recipe | str | None, target: Backend | None) -> Recipe:

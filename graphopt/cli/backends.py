@@ -82,3 +82,18 @@ def show(name: str, as_json: bool) -> None:
     click.echo(f"operators: {facts['operators']} ({', '.join(f'{n} {s}' for s, n in sorted(counts.items()))})")
     click.echo(f"targets: {', '.join(backend.targets) or 'no choice'}")
     click.echo(f"\nRecipe\n\n{backend.recipe().strip()}")
+
+
+@command.command("matrix")
+@options.backends(required=False)
+def matrix(backends: tuple[tuple[str, ...], ...]) -> None:
+    """Print the support matrix, operators by backends with the measured conditions, as Markdown.
+
+    \b
+      graphopt backends matrix -b tflite,tensorrt,snpe > docs/support.md
+    """
+    from graphopt.pipeline import BACKENDS, make_backend
+    from graphopt.support.matrix import matrix as render
+
+    names = options.flat(backends) or [entry.name for entry in BACKENDS.entries()]
+    click.echo(render([make_backend(name).table() for name in names]), nl=False)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.argument("model", metavar="MODEL")
 @options.backends(required=True)
 @options.dims
+@click.option("--toolchain", metavar="VERSION", help="The table measured from this version of the toolchain.")
 @click.option("--ask-compiler", is_flag=True, help="Compile as well, and say where table and compiler disagree.")
 @click.option("--timeout", default=600.0, show_default=True, help="Seconds for each compiler.")
 @click.option("-v", "--verbose", is_flag=True, help="Name every node, with the evidence.")
@@ -28,6 +29,7 @@ def command(
     model: str,
     backends: tuple[tuple[str, ...], ...],
     dims: tuple[str, ...],
+    toolchain: str | None,
     ask_compiler: bool,
     timeout: float,
     verbose: bool,
@@ -49,7 +51,7 @@ def command(
 
     names = options.flat(backends)
     with options.clean_stdout(), options.model_file(model) as path:
-        found = check(path, names, dims=parse_dims(dims))
+        found = check(path, names, dims=parse_dims(dims), toolchain=toolchain)
         answers = _ask(path, found, names, dims, timeout) if ask_compiler else {}
     if model == "-":
         found = replace(found, model=replace(found.model, path="-"))

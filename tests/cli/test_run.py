@@ -178,3 +178,13 @@ def test_a_pipe_that_is_fed_slowly_is_read_whole(shell: Shell, small: Path, tmp_
     feeder.join()
     assert done.returncode in (0, 1)
     assert b"Traceback" not in done.stderr
+
+
+def test_check_picks_the_table_of_a_toolchain_or_names_those_there_are(here: Shell, small: Path) -> None:
+    from graphopt.pipeline import make_backend
+
+    version = make_backend("tflite").table().toolchain.rpartition(" ")[2]
+    assert here("check", "small.onnx", "-b", "tflite", "--toolchain", version).code in (0, 1)
+    answer = here("check", "small.onnx", "-b", "tflite", "--toolchain", "0.0.1")
+    assert answer.code == 2
+    assert f"ai-edge-litert {version}" in answer.err
