@@ -62,3 +62,19 @@ def test_a_missing_input_is_a_failure_with_its_reason(backend: SnpeBackend, save
     result = backend.execute(backend.compile(model, tmp_path / "m.dlc"), model, [{"z": np.ones((1, 4), np.float32)}])
     assert result.status == "failed"
     assert "x" in result.reason
+
+
+def test_a_hard_swish_is_right_only_with_the_hard_sigmoid_first(
+    backend: SnpeBackend, save: Save, tmp_path: Path
+) -> None:
+    """Why the recipe has `hard-sigmoid-first`: when QNN computes both orders rightly, the pass can go."""
+    x = np.random.default_rng(0).standard_normal((1, 8, 16, 16)).astype(np.float32) * 4
+    sqnr = []
+    for factors in ("a, x", "x, a"):
+        body = f"a = HardSigmoid<alpha = 0.16666667, beta = 0.5>(x) y = Mul({factors})"
+        model = save(f"g (float[1, 8, 16, 16] x) => (float[1, 8, 16, 16] y) {{ {body} }}", opset=14)
+        result = backend.execute(backend.compile(model, tmp_path / "m.dlc"), model, [{"x": x}])
+        want = _onnxruntime(model, {"x": x})[0].astype(np.float64)
+        sqnr.append(10 * np.log10(np.sum(want**2) / np.sum((want - result.samples[0]["y"]) ** 2)))
+    assert sqnr[0] > 60
+    assert sqnr[1] < 0
