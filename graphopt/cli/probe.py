@@ -19,9 +19,19 @@ from graphopt.errors import UserError
     "--work", default=".graphopt-probe", show_default=True, metavar="FOLDER",
     help="Where answers are kept, so that a sweep that was interrupted goes on there.",
 )  # fmt: skip
-@click.option("-o", "--output", metavar="FILE", help="Write the new table there.")
+@click.option(
+    "--validate", "count", type=click.IntRange(1), metavar="N",
+    help="Measure nothing: put N random models for each operator to the compiler and say how often the table is right.",
+)  # fmt: skip
+@click.option("-o", "--output", metavar="FILE", help="Write the new table, or the validation, there.")
 def command(
-    backends: tuple[tuple[str, ...], ...], ops: tuple[str, ...], jobs: int, limit: float, work: str, output: str | None
+    backends: tuple[tuple[str, ...], ...],
+    ops: tuple[str, ...],
+    jobs: int,
+    limit: float,
+    work: str,
+    count: int | None,
+    output: str | None,
 ) -> None:
     """Put generated one-operator models to a vendor's own compiler, and print what differs from the table in use.
 
@@ -30,10 +40,12 @@ def command(
     \b
       graphopt probe -b snpe --op Resize
       graphopt probe -b tflite --jobs 2 -o table.json
+      graphopt probe -b tflite --validate 20
     """
     from graphopt.pipeline import make_backend
     from graphopt.support.measure import difference, measure
     from graphopt.support.table import dump
+    from graphopt.support.validate import validate
 
     names = options.flat(backends)
     if len(names) != 1:
@@ -41,10 +53,20 @@ def command(
     backend = make_backend(names[0])
     old = backend.table()
     with options.progress(quiet=False) as listener:
-        table = measure(
-            backend, Path(work), ops=list(ops) or None, jobs=jobs, limit=limit, old=old,
-            progress=lambda done, count: listener(f"probe {backend.name}", done, count),
-        )  # fmt: skip
+
+        def tell(done: int, total: int) -> None:
+            listener(f"probe {backend.name}", done, total)
+
+        wanted = list(ops) or None
+        if count is not None:
+            found = validate(backend, Path(work), count=count, ops=wanted, jobs=jobs, limit=limit, progress=tell)
+        else:
+            table = measure(backend, Path(work), ops=wanted, jobs=jobs, limit=limit, old=old, progress=tell)
+    if count is not None:
+        click.echo(found.text())
+        if output is not None:
+            found.dump(Path(output))
+        return
     for line in difference(old, table):
         click.echo(line)
     if output is not None:

@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from graphopt.ir.edit import constant, shape_of, static_shape
+from graphopt.ir.edit import shape_of
 from graphopt.ir.schema import has_input, integers
 from graphopt.support.predicate import UNKNOWN, Fact
+from graphopt.support.resizing import resize_facts
+from graphopt.support.windows import window_facts
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -42,10 +44,14 @@ def attribute_facts(node: ir.Node, defaults: Mapping[str, Any]) -> dict[str, Fac
         fact = _attribute(node, name, value, default, rank)
         if fact is not _SKIP:
             known[f"attr.{name}"] = fact
+    if "attr.axis" in known and (axis := _number(node, "axis", defaults)) is not None:
+        known["axis.counted"] = "from the end" if axis < 0 else "from the start"
     if node.op_type.startswith("Reduce"):
         known["axes"] = _axes(node, rank)
-    if node.op_type in ("Resize", "Upsample"):
-        known["scale"] = _scale(node)
+        if known["axes"] != "all" and "attr.noop_with_empty_axes" in known:
+            known["attr.noop_with_empty_axes"] = 0  # with axes it says nothing
+    known.update(window_facts(node))
+    known.update(resize_facts(node))
     return known
 
 
@@ -69,6 +75,12 @@ def _attribute(node: ir.Node, name: str, value: Any, default: Any, rank: int | N
     if isinstance(value, float) or isinstance(default, float):
         return "default" if value == default or math.isclose(value, default or 0.0, rel_tol=1e-6) else "other"
     return value if value is None or isinstance(value, (int, str)) else _SKIP
+
+
+def _number(node: ir.Node, name: str, defaults: Mapping[str, Any]) -> int | None:
+    attribute = node.attributes.get(name)
+    value = defaults.get(name) if attribute is None else None if attribute.is_ref() else attribute.value
+    return value if isinstance(value, int) else None
 
 
 def _all_ones(value: Sequence[int] | None) -> str:
@@ -133,30 +145,6 @@ def _axes(node: ir.Node, rank: int | None) -> Fact:
     if rank > 2 and axes == list(range(2, rank)):
         return "spatial"
     return "several" if len(axes) > 1 else "channel" if axes == [1] else "other"
-
-
-def _scale(node: ir.Node) -> Fact:
-    ratios = _ratios(node)
-    if ratios is None:
-        return "computed"
-    if ratios == {1.0}:
-        return "1"
-    if all(ratio >= 1 for ratio in ratios):
-        return "integer up" if all(ratio == int(ratio) for ratio in ratios) else "fraction up"
-    return "half" if ratios <= {0.5, 1.0} else "other down"
-
-
-def _ratios(node: ir.Node) -> set[float] | None:
-    # scales came second until version 10, third since
-    given = next(
-        (tensor for value in node.inputs[1:3] if (tensor := constant(value)) is not None and tensor.size), None
-    )
-    if given is not None and "FLOAT" in given.dtype.name:
-        return {float(ratio) for ratio in given.numpy().reshape(-1)}
-    source, target = static_shape(node.inputs[0]), static_shape(node.outputs[0])
-    if source is None or target is None or 0 in source:
-        return None
-    return {b / a for a, b in zip(source, target, strict=True)}
 
 
 def dims_of(value: ir.Value) -> tuple[int | str, ...] | None:

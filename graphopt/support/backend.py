@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,16 +94,30 @@ class Backend(abc.ABC):
     """Unit roundoff of the arithmetic that the target computes float models in."""
     execution_samples: ClassVar[int] = 4
     """Samples that `execute` is given at most; fewer where the runtime is a slow emulator."""
+    execution: ClassVar[str] = ""
+    """What "ran" means in the support table, as "LiteRT CPU" or "compiled ahead of time, not executed"."""
     prober: ClassVar[str] = ""
     """ "module:function" that gives the vendor's verdict on one probe; see `graphopt.support.probe`."""
 
-    @abc.abstractmethod
     def table(self) -> Table:
-        """The support table, measured from the toolchain it names."""
+        """The support table, measured from the toolchain it names: `table.json` beside the class."""
+        from graphopt.support.table import load
 
-    @abc.abstractmethod
+        return load(self._folder() / "table.json")
+
+    def tables(self) -> list[Table]:
+        """All measured tables: the one in use, then those of other toolchains, `table-*.json` beside the class."""
+        from graphopt.support.table import load
+
+        others = sorted(self._folder().glob("table-*.json"), reverse=True)
+        return [self.table(), *(load(file) for file in others)]
+
+    def _folder(self) -> Path:
+        return Path(inspect.getfile(type(self))).parent
+
     def recipe(self) -> str:
-        """The TOML recipe that this backend's models go through by default."""
+        """The TOML recipe that this backend's models go through by default: `recipe.toml` beside the class."""
+        return (self._folder() / "recipe.toml").read_text(encoding="utf-8")
 
     @abc.abstractmethod
     def toolchain(self) -> str | None:

@@ -12,10 +12,12 @@ import numpy as np
 if TYPE_CHECKING:
     import onnx
 
-OPSETS: Final = range(7, 23)
+OPSETS: Final = range(7, 29)
 """Opsets whose operator versions are probed."""
 MAIN_OPSET: Final = 17
 """The opset at which an operator's full sweep runs; other versions get its core cases."""
+MICROSOFT: Final = "com.microsoft"
+"""The domain of the operators that onnxruntime's optimizer and quantizer write."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Case:
     """An operator with arguments and attributes, not yet bound to a version.
 
     Attributes:
-        op_type: the operator, of ONNX's own domain.
+        op_type: the operator.
         label: what is special about it, unique among the operator's cases.
         args: its inputs; None for an input left out.
         attributes: its attributes.
@@ -96,6 +98,7 @@ class Case:
         dynamic: which axes of the first input are symbolic: "", "batch" (axis 0) or "all".
         quantized: what is quantized around it.
         paired: for QuantizeLinear and DequantizeLinear: whether the other one stands after or before it.
+        domain: "" for ONNX's own, or `MICROSOFT`.
     """
 
     op_type: str
@@ -107,6 +110,12 @@ class Case:
     dynamic: str = ""
     quantized: Quantization | None = None
     paired: bool = False
+    domain: str = ""
+
+    @property
+    def operator(self) -> str:
+        """The operator with its domain, as in "com.microsoft::Gelu"; ONNX's own goes without."""
+        return qualified(self.domain, self.op_type)
 
     def but(self, label: str, **changes: Any) -> Case:
         """The same case with changes; never core."""
@@ -130,28 +139,50 @@ def np_dtype(name: str) -> np.dtype[Any]:
     return np.dtype(name)
 
 
-def since(op_type: str, opset: int) -> int | None:
-    """since_version of an operator of ONNX's own domain at an opset, None where it does not exist."""
-    from graphopt.support.facts import operator
+def qualified(domain: str, op_type: str) -> str:
+    """An operator with its domain, as in "com.microsoft::Gelu"; ONNX's own goes without."""
+    return f"{domain}::{op_type}" if domain else op_type
 
-    schema = operator("", op_type, opset)
+
+def since(name: str, opset: int) -> int | None:
+    """since_version of an operator, by its qualified name, at an opset; None where it does not exist.
+
+    Operators of other domains than ONNX's own have one version only.
+    """
+    from graphopt.support.schemas import operator
+
+    domain, _, op_type = name.rpartition("::")
+    schema = operator(domain, op_type, 1 if domain else opset)
     return schema.since if schema else None
 
 
-def opset_of(op_type: str, version: int, least: int = 0) -> int | None:
+def opset_of(name: str, version: int, least: int = 0) -> int | None:
     """An opset, `least` or later, to probe a version at: the main one where it has that version, else the first.
 
     None where no such opset has the version.
     """
-    fitting = [opset for opset in OPSETS if opset >= least and since(op_type, opset) == version]
+    fitting = [opset for opset in OPSETS if opset >= least and since(name, opset) == version]
     return MAIN_OPSET if MAIN_OPSET in fitting else min(fitting, default=None)
 
 
-def versions(op_type: str) -> list[int]:
-    """All since_versions of an operator in the probed opsets, the main one first."""
-    found = dict.fromkeys(version for opset in OPSETS if (version := since(op_type, opset)) is not None)
-    main = since(op_type, MAIN_OPSET)
+def versions(name: str) -> list[int]:
+    """All since_versions of an operator in the probed opsets, the main one first.
+
+    Versions that ONNX has withdrawn are among them, since models have them all the same, but are never the main one.
+    """
+    found = dict.fromkeys(version for opset in OPSETS if (version := since(name, opset)) is not None)
+    living = [version for version in sorted(found) if not _withdrawn(name, version)]
+    usual = since(name, MAIN_OPSET)
+    main = usual if usual in living else min(living, default=None)
     return sorted(found, key=lambda version: (version != main, version))
+
+
+def _withdrawn(name: str, version: int) -> bool:
+    from graphopt.support.schemas import operator
+
+    domain, _, op_type = name.rpartition("::")
+    schema = operator(domain, op_type, version)
+    return schema is not None and schema.deprecated
 
 
 def allowed(op_type: str, opset: int, dtypes: Sequence[str], index: int = 0) -> list[str]:
@@ -170,10 +201,12 @@ def model(case: Case, opset: int, name: str) -> tuple[onnx.ModelProto, dict[str,
     Returns:
         The model, outputs not yet typed, and its inputs by name; None where that version has no such attribute.
     """
-    import onnx
-    from onnx import helper, numpy_helper
+    from onnx import TensorProto, helper, numpy_helper
 
-    schema = onnx.defs.get_schema(case.op_type, opset)
+    from graphopt.support.schemas import operator
+
+    schema = operator(case.domain, case.op_type, 1 if case.domain else opset)
+    assert schema is not None, f"ONNX defines {case.operator} at opset {opset}"
     attributes = dict(case.attributes)
     args: list[Arg | None] = []
     for arg in case.args:
@@ -184,7 +217,7 @@ def model(case: Case, opset: int, name: str) -> tuple[onnx.ModelProto, dict[str,
             args.append(arg)
     while args and args[-1] is None:
         args.pop()
-    if not attributes.keys() <= schema.attributes.keys() or len(args) > schema.max_input:
+    if not attributes.keys() <= schema.attributes.keys() or (len(args) > schema.inputs and not schema.variadic):
         return None
     inputs, initializers, names, run = [], [], [], {}
     for index, arg in enumerate(args):
@@ -202,11 +235,19 @@ def model(case: Case, opset: int, name: str) -> tuple[onnx.ModelProto, dict[str,
             )
             run[f"x{index}"] = array
     outputs = [f"y{index}" for index in range(case.outputs)]
-    node = helper.make_node(case.op_type, names, outputs, name="op", **attributes)
+    nodes = [helper.make_node(case.op_type, names, outputs, name="op", domain=case.domain or None, **attributes)]
+    if not run or case.op_type in ("Shape", "Size"):
+        # nothing is left to do at run time in such a graph, so what is known before meets something that is not
+        run["r"] = np.array([2], np.float32)
+        inputs.append(helper.make_tensor_value_info("r", TensorProto.FLOAT, [1]))
+        nodes.append(helper.make_node("Cast", [outputs[0]], ["f"], to=TensorProto.FLOAT))
+        nodes.append(helper.make_node("Mul", ["f", "r"], ["z"]))
+        outputs = ["z"]
     graph = helper.make_graph(
-        [node], "probe", inputs, [helper.make_empty_tensor_value_info(output) for output in outputs], initializers
+        nodes, "probe", inputs, [helper.make_empty_tensor_value_info(output) for output in outputs], initializers
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8 if opset < 19 else 10)
+    imports = [helper.make_opsetid("", opset), *([helper.make_opsetid(case.domain, 1)] if case.domain else [])]
+    made = helper.make_model(graph, opset_imports=imports, ir_version=8 if opset < 19 else 10)
     return made, run
 
 

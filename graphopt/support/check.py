@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from graphopt.ir.edit import bodies
 from graphopt.ir.infer import infer_shapes
-from graphopt.support.facts import facts, operator
+from graphopt.support.facts import facts
 from graphopt.support.macs import macs
 from graphopt.support.partition import Partition, partition
 from graphopt.support.predicate import UNKNOWN, Facts, Is, found, name_of
 from graphopt.support.remedy import remedy
+from graphopt.support.schemas import operator
 from graphopt.support.table import Condition, Row, Table
 
 if TYPE_CHECKING:

@@ -11,73 +11,26 @@ are unset have the schema's default; those with an open set of values (pads, eps
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from graphopt.ir import schema as standard
 from graphopt.ir.edit import constant
 from graphopt.support.attributes import attribute_facts, dims_of, dtype_name
 from graphopt.support.predicate import UNKNOWN, Fact
+from graphopt.support.schemas import Operator
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 
+FEW_STEPS: Final = 4
+"""Up to so many time steps of a recurrent operator are few."""
 _RESHAPING: Final = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Expand", "Gather", "GatherND", "OneHot", "Tile"})
 _BROADCASTING: Final = frozenset({
     "Add", "Sub", "Mul", "Div", "Pow", "Mod", "And", "Or", "Xor", "BitwiseAnd", "BitwiseOr", "BitwiseXor",
     "BitShift", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Where", "PRelu", "Max", "Min", "Sum",
     "Mean",
 })  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Operator:
-    """What the ONNX schema says of an operator at an opset.
-
-    Attributes:
-        since: since_version.
-        required: how many leading inputs are not optional and not variadic.
-        inputs: how many inputs it takes, not counting a variadic tail.
-        variadic: whether the last input repeats.
-        outputs: how many outputs it may have, 0 where that is open.
-        repeats: inputs whose dtype is by the schema that of an earlier input.
-        attributes: default value by attribute name, None where there is none.
-    """
-
-    since: int
-    required: int
-    inputs: int
-    variadic: bool
-    outputs: int
-    repeats: frozenset[int]
-    attributes: dict[str, Any]
-
-
-@functools.lru_cache(maxsize=4096)
-def operator(domain: str, op_type: str, opset: int) -> Operator | None:
-    """The schema of an operator at an opset version, None where ONNX does not define it."""
-    from onnx import defs
-
-    domain = "" if domain == "ai.onnx" else domain
-    schema = standard.schema(op_type, domain, opset)
-    if schema is None:
-        return None
-    types = [parameter.type_str for parameter in schema.inputs]
-    option = defs.OpSchema.FormalParameterOption
-    variadic = bool(schema.inputs) and schema.inputs[-1].option == option.Variadic
-    known = standard.defaults(op_type, domain, opset)
-    return Operator(
-        schema.since_version,
-        sum(parameter.option == option.Single for parameter in schema.inputs),
-        len(schema.inputs) - variadic,
-        variadic,
-        0 if any(parameter.option == option.Variadic for parameter in schema.outputs) else len(schema.outputs),
-        frozenset(index for index, name in enumerate(types) if name in types[:index]),
-        {name: known.get(name) for name in schema.attributes},
-    )
 
 
 def facts(node: ir.Node, schema: Operator) -> dict[str, Fact]:
@@ -111,9 +64,14 @@ def facts(node: ir.Node, schema: Operator) -> dict[str, Fact]:
     if schema.outputs > 1:
         known["outputs"] = sum(1 for value in node.outputs if value.uses() or value.is_graph_output())
     if node.op_type in _RESHAPING:
-        known["output.0.rank"] = _rank(node.outputs[0])
+        known["output.0.rank"] = _output_rank(node)
+    if node.op_type in ("LSTM", "GRU", "RNN"):
+        known["steps"] = _steps(node)
     known["shapes"] = _shapes(node)
-    known["empty"] = any(shape is not None and 0 in shape for shape in shapes)
+    if shapes:
+        known["inputs.foldable"] = all(constant(value) is not None for value in node.inputs if value is not None)
+    made = [dims_of(value) for value in node.outputs]
+    known["empty"] = any(shape is not None and 0 in shape for shape in (*shapes, *made))
     if len(shapes) > 1 and (schema.variadic or schema.required > 1) and node.op_type in _BROADCASTING:
         known["broadcast"] = broadcasting(shapes)
     known.update(attribute_facts(node, schema.attributes))
@@ -151,6 +109,15 @@ def broadcasting(shapes: Sequence[tuple[int | str, ...] | None]) -> str:
     return ("same", "scalar", "channel", "trailing", "one-sided", "mutual")[worst]
 
 
+def _steps(node: ir.Node) -> Fact:
+    # a compiler that unrolls them may take long over many
+    dims = dims_of(node.inputs[0]) if node.inputs and node.inputs[0] is not None else None
+    axis = 1 if "layout" in node.attributes and node.attributes["layout"].value == 1 else 0
+    if dims is None or len(dims) <= axis or not isinstance(dims[axis], int):
+        return UNKNOWN
+    return "few" if int(dims[axis]) <= FEW_STEPS else "many"
+
+
 def _shapes(node: ir.Node) -> Fact:
     read = [dims_of(value) for value in node.inputs if value is not None]
     known = [shape for shape in read if shape is not None]
@@ -167,6 +134,21 @@ def _shapes(node: ir.Node) -> Fact:
 def _rank(value: ir.Value) -> Fact:
     dims = dims_of(value)
     return UNKNOWN if dims is None else len(dims)
+
+
+def _output_rank(node: ir.Node) -> Fact:
+    """Its rank, also where only the number of axes or sizes is known and not the axes or sizes themselves."""
+    known = _rank(node.outputs[0])
+    given = node.inputs[1] if len(node.inputs) > 1 else None
+    count = dims_of(given) if given is not None else None
+    rank = _rank(node.inputs[0]) if node.inputs and node.inputs[0] is not None else UNKNOWN
+    if known != UNKNOWN or count is None or len(count) != 1 or not isinstance(count[0], int):
+        return known
+    if node.op_type == "Reshape":
+        return count[0]
+    if not isinstance(rank, int) or node.op_type not in ("Squeeze", "Unsqueeze", "Expand"):
+        return known
+    return {"Squeeze": rank - count[0], "Unsqueeze": rank + count[0]}.get(node.op_type, max(rank, count[0]))
 
 
 def _dtype(value: ir.Value) -> str:

@@ -1,14 +1,17 @@
 """Put probes to a vendor, in batches in child processes: a crash or a hang is an answer, an interrupt loses nothing.
 
 The journal is the only state. It is a file of JSON lines, one a probe, written by the child the moment the vendor has
-answered. After a child's end the first probe of its batch without a line is the one that it died of; the rest of the
-batch goes on in a new child. A sweep that is started again on its journal asks only what is not answered yet.
+answered. After a child's end the first probe of its batch without a line is the one that it died of: it is asked once
+more, alone and with more time, and what happens then is its answer. The rest of the batch goes on in a new child. A
+sweep that is started again on its journal asks only what is not answered yet.
 """
 
 from __future__ import annotations
 
 import faulthandler
+import hashlib
 import importlib
+import importlib.util
 import json
 import os
 import re
@@ -27,6 +30,8 @@ from graphopt.support.table import Effect
 
 _WORDS: Final = 300
 """Longest text of a vendor that is kept, in characters."""
+_PATIENCE: Final = 4
+"""How many times the limit a probe that hung gets when it is asked once more, alone."""
 
 
 class ProberError(GraphoptError):
@@ -51,9 +56,11 @@ def sweep(
         prober: "module:function", called in a child as function(model=…, inputs=…, expected=…) with file paths; it
             returns claimed, compiled, ran, numerics, error, realized_as and optionally precision and artifact.
         journal: file of answers, made where it does not exist.
-        toolchain: what is measured; answers of another toolchain in the journal do not count.
+        toolchain: what is measured; answers of another toolchain in the journal do not count, and none that was given
+            before the prober's own package changed.
         jobs: how many children run at the same time.
-        limit: seconds that one probe may take before it counts as hung.
+        limit: seconds that one probe may take. One that takes longer is asked again, alone and with four times the
+            limit, before it counts as hung: the answer must not depend on what else the machine does.
         batch: how many probes share a child.
         progress: told how many probes are answered, of how many, after each child.
 
@@ -65,16 +72,21 @@ def sweep(
     """
     journal.parent.mkdir(parents=True, exist_ok=True)
     _mend(journal)
-    answers = read(journal, toolchain)
-    open_ = [probe for probe in probes if answers.get(probe.id, {}).get("digest") != probe.digest]
+    package = source(prober)
+    keys = {probe.id: f"{probe.digest}-{package}" for probe in probes}
+
+    def answered() -> dict[str, dict[str, Any]]:
+        return {name: line for name, line in read(journal, toolchain).items() if line["digest"] == keys.get(name)}
+
+    known = answered()
+    open_ = [probe for probe in probes if probe.id not in known]
     groups = [open_[start : start + batch] for start in range(0, len(open_), batch)]
     with tempfile.TemporaryDirectory(prefix="graphopt-probe-") as folder:
 
         def work(group: Sequence[Probe]) -> None:
-            _batch(group, prober, journal, Path(folder), toolchain, limit)
+            _batch(group, keys, prober, journal, Path(folder), toolchain, limit)
             if progress is not None:
-                answered = read(journal, toolchain)
-                progress(sum(probe.id in answered for probe in probes), len(probes))
+                progress(len(answered()), len(probes))
 
         if jobs == 1:
             for group in groups:
@@ -88,8 +100,32 @@ def sweep(
                 except BaseException:
                     pool.shutdown(cancel_futures=True)
                     raise
-    answers = read(journal, toolchain)
+    answers = answered()
     return [result(probe, answers[probe.id]) for probe in probes if probe.id in answers]
+
+
+def source(prober: str) -> str:
+    """A digest of the code that gives the verdicts: every Python file of the package that the function is in.
+
+    Args:
+        prober: "module:function".
+
+    Raises:
+        ProberError: there is no such module.
+    """
+    name = prober.partition(":")[0]
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or spec.origin is None:
+        raise ProberError(f"the prober {prober} cannot be used: there is no module {name}")
+    origin = Path(spec.origin)
+    files = sorted(origin.parent.rglob("*.py")) if "." in name else [origin]
+    state = hashlib.sha256()
+    for file in files:
+        state.update(str(file.relative_to(origin.parent)).encode() + file.read_bytes())
+    return state.hexdigest()[:12]
 
 
 def read(journal: Path, toolchain: str) -> dict[str, dict[str, Any]]:
@@ -141,33 +177,53 @@ def effect(answer: Mapping[str, Any]) -> Effect | None:
     return None
 
 
-def _batch(group: Sequence[Probe], prober: str, journal: Path, folder: Path, toolchain: str, limit: float) -> None:
+def _batch(
+    group: Sequence[Probe],
+    keys: Mapping[str, str],
+    prober: str,
+    journal: Path,
+    folder: Path,
+    toolchain: str,
+    limit: float,
+) -> None:
     questions: list[dict[str, Any]] = [
-        {"id": probe.id, "digest": probe.digest, "files": probe.write(folder / probe.digest)} for probe in group
+        {"id": probe.id, "digest": keys[probe.id], "files": probe.write(folder / probe.digest)} for probe in group
     ]
-    watchdog = folder / f"{group[0].digest}.watchdog"
+    payload = {
+        "prober": prober, "journal": str(journal), "toolchain": toolchain,
+        "watchdog": str(folder / f"{group[0].digest}.watchdog"),
+    }  # fmt: skip
     while questions:
-        payload = {
-            "prober": prober, "questions": questions, "journal": str(journal), "toolchain": toolchain,
-            "limit": limit, "watchdog": str(watchdog),
-        }  # fmt: skip
-        try:
-            call("graphopt.support.harness:answer", payload, timeout=60 + limit * len(questions))
-            ended, words = "", ""
-        except ChildError as error:
-            if error.kind == "error":
-                raise ProberError(f"the prober {prober} cannot be used: {error}") from None
-            hung = error.kind == "timeout" or (watchdog.exists() and watchdog.stat().st_size > 0)
-            ended, words = ("hang", f"no answer in {limit:.0f} s") if hung else ("crash", str(error))
-        answered = {name: line["digest"] for name, line in read(journal, toolchain).items()}
-        left = [item for item in questions if answered.get(item["id"]) != item["digest"]]
+        ended, _, left = _ask(payload, questions, limit)
         if ended and left:
-            _mend(journal)
-            _append(journal, {**_head(left[0], toolchain), "ended": ended, "error": words})
+            # once more and alone: what it died of may have been the probes before it, or a busy machine
+            ended, words, unanswered = _ask(payload, left[:1], _PATIENCE * limit)
+            if unanswered:
+                _append(journal, {**_head(left[0], toolchain), "ended": ended, "error": words})
             left = left[1:]
-        elif not ended and left:
-            raise ProberError(f"the prober {prober} ended early without a word, at probe {left[0]['id']}")
         questions = left
+
+
+def _ask(
+    payload: Mapping[str, Any], questions: list[dict[str, Any]], limit: float
+) -> tuple[str, str, list[dict[str, Any]]]:
+    """Ask in one child; how it ended ("" for well, "crash" or "hang"), its last words, the questions that it left."""
+    prober, journal, watchdog = payload["prober"], Path(payload["journal"]), Path(payload["watchdog"])
+    more = {"questions": questions, "limit": limit}
+    ended, words = "", ""
+    try:
+        call("graphopt.support.harness:answer", {**payload, **more}, timeout=60 + limit * len(questions))
+    except ChildError as error:
+        if error.kind == "error":
+            raise ProberError(f"the prober {prober} cannot be used: {error}") from None
+        hung = error.kind == "timeout" or (watchdog.exists() and watchdog.stat().st_size > 0)
+        ended, words = ("hang", f"no answer in {limit:.0f} s") if hung else ("crash", str(error))
+        _mend(journal)
+    answered = {name: line["digest"] for name, line in read(journal, payload["toolchain"]).items()}
+    left = [item for item in questions if answered.get(item["id"]) != item["digest"]]
+    if left and not ended:
+        raise ProberError(f"the prober {prober} ended early without a word, at probe {left[0]['id']}")
+    return ended, words, left
 
 
 def answer(

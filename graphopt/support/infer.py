@@ -1,11 +1,11 @@
-"""From verdicts on probes to rows: which declarative conditions separate what a vendor takes from what it refuses.
+"""From verdicts on probes to rows: under which conditions a vendor takes an operator, version by version.
 
 For each operator:
 1. its versions are cut into runs whose core cases got the same answers; a run becomes a row;
-2. a fact is limited to the values that some taken probe had (numbers and words never seen are not promised);
-3. a refused probe that breaks no such limit is explained by the smallest combination of values that no taken probe
-   has, found greedily; one that cannot be told from a taken probe is listed as doubtful;
-4. an operator that no probe got through is a row with status "unsupported".
+2. what was measured at other versions counts as evidence, too, unless the run's own probes say otherwise;
+3. conditions that separate the taken probes from the refused ones are found (`conditions`); a refused probe that
+   cannot be told from a taken one is listed as doubtful;
+4. an operator that no probe of the run got through is a row with status "unsupported".
 
 A crash, a hang and a wrong result count as refusals, with their effect noted.
 """
@@ -13,64 +13,19 @@ A crash, a hang and a wrong result count as refusals, with their effect noted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
-from graphopt.support.predicate import UNKNOWN, All, Fact, Facts, Is, Not
-from graphopt.support.table import Condition, Effect, Row, Verdict
+from graphopt.support.conditions import conditions, quoted
+from graphopt.support.predicate import Facts
+from graphopt.support.result import Result as Result
+from graphopt.support.table import Row, Verdict
 
 _LAYOUT: Final = frozenset(
     {"transpose", "reshape", "shuffle", "constant", "cast", "convert", "identity", "quantize", "dequantize", "noop"}
 )
-_DOMAINS: Final[Mapping[str, tuple[Fact, ...]]] = {
-    "qdq.bias": ("none", "int32"),
-    "attr.auto_pad": ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"),
-    "attr.strides": ("1", "equal", "unequal"),
-    "attr.dilations": ("1", "equal", "unequal"),
-    "attr.pads": ("zero", "symmetric", "asymmetric", "wide"),
-    "attr.group": ("1", "grouped", "depthwise"),
-    "attr.axis": ("first", "channel", "inner", "last"),
-    "broadcast": ("same", "scalar", "channel", "trailing", "one-sided", "mutual"),
-    **{f"attr.{name}": (0, 1) for name in ("ceil_mode", "count_include_pad", "keepdims", "transA", "transB")},
-}
-"""All values of facts that have few."""
-_FEW: Final = 4
-"""How many probe ids a condition or a row quotes."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """A probe and the vendor's answer.
-
-    Attributes:
-        id, op_type, domain, since, core, facts: the probe's.
-        claimed, compiled, ran, numerics: the four answers; None where not measured.
-        effect: None for a probe that was taken, else what happened.
-        says: the vendor's words.
-        realized_as: the vendor's ops.
-        precision: at which precision it executed, "" where not known.
-    """
-
-    id: str
-    op_type: str
-    domain: str
-    since: int
-    core: bool
-    facts: Mapping[str, Fact]
-    claimed: bool | None = None
-    compiled: bool | None = None
-    ran: bool | None = None
-    numerics: Literal["pass", "fail"] | None = None
-    effect: Effect | None = None
-    says: str = ""
-    realized_as: tuple[str, ...] = ()
-    precision: str = ""
-
-    @property
-    def label(self) -> str:
-        """What is special about the probe, without operator and version."""
-        return self.id.partition("/")[2]
+_SURE: Final = 4
+"""How many times as many alike probes must be taken as refused for the refused ones to count as exceptions."""
 
 
 def rows(results: Iterable[Result]) -> list[Row]:
@@ -78,14 +33,22 @@ def rows(results: Iterable[Result]) -> list[Row]:
     grouped: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         grouped.setdefault((result.domain, result.op_type), []).append(result)
-    return [_row(run) for _, group in sorted(grouped.items()) for run in runs(group)]
+    return [_row(run, _elsewhere(run, group)) for _, group in sorted(grouped.items()) for run in runs(group)]
 
 
 def runs(group: Sequence[Result]) -> list[list[Result]]:
-    """Cut one operator's results into runs of neighboring versions whose shared cases got the same answers."""
+    """Cut one operator's results into runs of neighboring versions whose shared cases got the same answers.
+
+    A version that was asked no core case joins the run before it, or the first one.
+    """
+    asked = {result.since for result in group if result.core} or {result.since for result in group}
     found: list[list[Result]] = []
+    early: list[Result] = []
     for version in sorted({result.since for result in group}):
         here = [result for result in group if result.since == version]
+        if version not in asked:
+            (found[-1] if found else early).extend(here)
+            continue
         answers = {result.label: result.effect is None for result in here}
         before = {result.label: result.effect is None for result in found[-1]} if found else {}
         shared = answers.keys() & before.keys()
@@ -93,148 +56,82 @@ def runs(group: Sequence[Result]) -> list[list[Result]]:
             found[-1] += here
         else:
             found.append(here)
+    found[0] += early
     return found
 
 
-def _row(results: Sequence[Result]) -> Row:
-    refused = [result for result in results if result.effect is not None]
-    taken = _telling([result for result in results if result.effect is None], refused)
+def _elsewhere(run: Sequence[Result], group: Sequence[Result]) -> list[Result]:
+    """Results of the operator's other versions that the run's own do not contradict."""
+    own = {result.label: result.effect is None for result in run}
+    versions = {result.since for result in run}
+    return [
+        other
+        for other in group
+        if other.since not in versions
+        and own.get(other.label, other.effect is None) == (other.effect is None)
+        and not any(
+            (result.effect is None) != (other.effect is None) and _alike(result.facts, other.facts) for result in run
+        )
+    ]
+
+
+def _row(results: Sequence[Result], elsewhere: Sequence[Result]) -> Row:
+    own_refused = [result for result in results if result.effect is not None]
+    own_taken = _telling([result for result in results if result.effect is None], own_refused)
     first = results[0]
     since = (min(result.since for result in results), max(result.since for result in results))
-    if not taken:
-        plainest = next((result for result in refused if result.core), refused[0])
+    if not own_taken:
+        plainest = next((result for result in own_refused if result.core), own_refused[0])
         return Row(
             op_type=first.op_type,
             domain=first.domain,
             since=since,
             status="unsupported",
-            verdict=_verdict(refused),
+            verdict=_verdict(own_refused),
             effect=plainest.effect,
             says=plainest.says,
-            probes=_quoted([plainest, *refused]),
+            probes=quoted([plainest, *own_refused]),
             measured=len(results),
         )
-    conditions, doubtful = _conditions(taken, refused)
-    base = next((result for result in taken if result.core), taken[0])
+    refused = [*own_refused, *(result for result in elsewhere if result.effect is not None)]
+    taken = [*own_taken, *_telling([result for result in elsewhere if result.effect is None], refused)]
+    found, doubtful = conditions(taken, refused)
+    base = next((result for result in own_taken if result.core), own_taken[0])
     return Row(
         op_type=first.op_type,
         domain=first.domain,
         since=since,
         status=_status(base),
-        verdict=_verdict(taken),
-        precision=Counter(result.precision for result in taken).most_common(1)[0][0],
+        verdict=_verdict(own_taken),
+        precision=Counter(result.precision for result in own_taken).most_common(1)[0][0],
         realized_as=base.realized_as,
-        require=tuple(conditions),
-        probes=_quoted([base, *taken]),
+        require=tuple(found),
+        probes=quoted([base, *own_taken]),
         measured=len(results),
-        doubtful=tuple(result.id for result in doubtful),
+        doubtful=tuple(result.id for result in doubtful if result.since in range(since[0], since[1] + 1)),
     )
 
 
 def _telling(taken: Sequence[Result], refused: Sequence[Result]) -> list[Result]:
     """Taken probes without those that no fact tells from a refused one: luck there promises nothing elsewhere.
 
-    Core cases stay, since an operator's base form may fail at a size that no fact tells; and one of the operator tests,
-    with its odd values, says nothing against an ordinary form when it is merely rejected.
+    Where alike probes are nearly all taken, the refused ones are the exceptions. Core cases stay unless most alike
+    probes are refused, since an operator's base form may fail at a size that no fact tells; and one of the operator
+    tests, with its odd values, says nothing against an ordinary form when it is merely rejected.
     """
     against = [result for result in refused if result.effect != "rejected" or not result.label.startswith("suite:")]
+    alike = Counter(frozenset(result.facts.items()) for result in taken)
 
-    def alike(a: Facts, b: Facts) -> bool:
-        return all(a[name] == b[name] for name in a.keys() & b.keys())
+    def tells(result: Result) -> bool:
+        others = sum(_alike(result.facts, other.facts) for other in against)
+        same = alike[frozenset(result.facts.items())]
+        return same >= others if result.core else same >= _SURE * others
 
-    return [result for result in taken if result.core or not any(alike(result.facts, other.facts) for other in against)]
-
-
-def _conditions(taken: Sequence[Result], refused: Sequence[Result]) -> tuple[list[Condition], list[Result]]:
-    names = sorted({name for result in (*taken, *refused) for name in result.facts})
-    limits: dict[str, Is] = {}
-    for name in names:
-        seen = {result.facts[name] for result in taken if name in result.facts} - {UNKNOWN}
-        if seen and not _everything(name, seen):
-            limits[name] = Is.model_validate({"fact": name, "in": sorted(seen, key=lambda v: (str(type(v)), str(v)))})
-    broken = {
-        result.id: [name for name, must in limits.items() if must.holds(result.facts) is False] for result in refused
-    }
-    conditions = []
-    for name, must in limits.items():
-        # A probe that breaks this limit alone shows what the limit is for; one that breaks several may show another.
-        guilty = [result for result in refused if broken[result.id] == [name]]
-        guilty = guilty or [result for result in refused if name in broken[result.id]]
-        conditions.append(_condition(must, guilty))
-    left = [result for result in refused if not broken[result.id]]
-    combinations, doubtful = _combinations(taken, left)
-    return conditions + combinations, doubtful
+    return [result for result in taken if tells(result)]
 
 
-def _combinations(taken: Sequence[Result], left: Sequence[Result]) -> tuple[list[Condition], list[Result]]:
-    found: list[Condition] = []
-    doubtful: list[Result] = []
-    waiting = list(left)
-    while waiting:
-        probe = waiting[0]
-        values = _separate(probe, taken, waiting)
-        if values is None:
-            doubtful.append(waiting.pop(0))
-            continue
-        parts = [{"fact": name, "in": [value]} for name, value in values.items()]
-        forbidden = All.model_validate({"all": parts})
-        guilty = [
-            result for result in waiting if forbidden.holds(result.facts) and values.keys() <= result.facts.keys()
-        ]
-        found.append(_condition(Not.model_validate({"not": forbidden}), guilty))
-        waiting = [result for result in waiting if result not in guilty]
-    return found, doubtful
-
-
-def _separate(probe: Result, taken: Sequence[Result], others: Sequence[Result]) -> dict[str, Fact] | None:
-    """The fewest values of a refused probe, greedily, that no taken probe has together; None where there are none."""
-    chosen: dict[str, Fact] = {}
-    rivals = list(taken)
-    while rivals:
-
-        def left(name: str, rivals: Sequence[Result] = rivals) -> tuple[int, int, str]:
-            value = probe.facts[name]
-            alike = sum(1 for other in others if name in other.facts and other.facts[name] == value)
-            return sum(_has(rival, name, value) for rival in rivals), -alike, name
-
-        best = min((left(name) for name in probe.facts if name not in chosen), default=None)
-        if best is None or best[0] == len(rivals):
-            return None
-        chosen[best[2]] = probe.facts[best[2]]
-        rivals = [rival for rival in rivals if _has(rival, best[2], probe.facts[best[2]])]
-    for name in list(chosen):  # a value chosen early may be needless now
-        rest = {other: value for other, value in chosen.items() if other != name}
-        if rest and not any(all(_has(rival, other, value) for other, value in rest.items()) for rival in taken):
-            chosen = rest
-    return chosen
-
-
-def _has(result: Result, name: str, value: Fact) -> bool:
-    # a version that lacks the fact is no evidence that the value matters
-    return name not in result.facts or result.facts[name] == value
-
-
-def _everything(name: str, seen: set[Fact]) -> bool:
-    """Whether the values seen are all that there are, or show that the value of an open fact does not matter."""
-    if {True, False} <= {value for value in seen if isinstance(value, bool)} or {"default", "other"} <= seen:
-        return True
-    return name in _DOMAINS and set(_DOMAINS[name]) <= seen
-
-
-def _condition(must: Is | Not, guilty: Sequence[Result]) -> Condition:
-    if not guilty:
-        return Condition(must=must, effect="unmeasured")
-    # The worst that happened is what a user must know first.
-    effects = [result.effect for result in guilty]
-    worst: Effect = next(
-        effect for effect in ("wrong result", "crash", "hang", "rejected", "unmeasured") if effect in effects
-    )
-    says = next((result.says for result in guilty if result.effect == worst and result.says), "")
-    return Condition(must=must, effect=worst, says=says, probes=_quoted(guilty))
-
-
-def _quoted(results: Sequence[Result]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(result.id for result in results))[:_FEW]
+def _alike(a: Facts, b: Facts) -> bool:
+    return all(a[name] == b[name] for name in a.keys() & b.keys())
 
 
 def _verdict(results: Sequence[Result]) -> Verdict:

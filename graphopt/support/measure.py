@@ -6,15 +6,25 @@ import datetime
 import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from graphopt.errors import MissingExtraError, UserError
 from graphopt.support.backend import Backend
+from graphopt.support.case import qualified
+from graphopt.support.companions import companions
+from graphopt.support.generate import generate
 from graphopt.support.harness import sweep
 from graphopt.support.infer import rows
 from graphopt.support.probe import probes
 from graphopt.support.suite import suite
+from graphopt.support.sweeps import operators
 from graphopt.support.table import Row, Table
+from graphopt.support.written import written
+
+TRAINING: Final = 40
+"""Random probes of each operator that help to infer a table."""
+_SEED: Final = "training"
+"""Their seed; tables are validated with another one."""
 
 
 def measure(
@@ -25,7 +35,7 @@ def measure(
     jobs: int = 1,
     limit: float = 60.0,
     old: Table | None = None,
-    execution: str = "",
+    training: int = TRAINING,
     progress: Callable[[int, int], None] | None = None,
 ) -> Table:
     """Measure a backend's installed toolchain.
@@ -33,11 +43,11 @@ def measure(
     Args:
         backend: what to measure; its `prober` gives the verdicts.
         folder: where the journal lies; a sweep that was interrupted goes on there.
-        ops: operators to measure; all that the sweeps know where None.
+        ops: operators to measure, as "Conv" or "com.microsoft::Gelu"; all that have probes where None.
         jobs: how many child processes run at the same time.
         limit: seconds that one probe may take.
         old: a table of the same toolchain whose rows are kept for operators that are not measured now.
-        execution: what "ran" means for this backend, for the head of the table.
+        training: how many random probes of each operator are asked besides, so that what interacts shows.
         progress: told how many probes are answered, of how many.
 
     Raises:
@@ -49,21 +59,15 @@ def measure(
         raise MissingExtraError(backend.title, backend.extra)
     if not backend.prober:
         raise UserError(f"the backend {backend.name} has no prober: set `prober` in its class to measure it")
-    asked = [*probes(ops), *suite(ops)]
-    if unknown := sorted(set(ops or ()) - {probe.op_type for probe in asked}):
+    asked = [*probes(ops), *written(ops), *suite(ops)]
+    asked += [probe for name in (operators() if ops is None else ops) for probe in generate(name, training, _SEED)]
+    if unknown := sorted(set(ops or ()) - {probe.operator for probe in asked}):
         raise UserError(f"no probe asks about {', '.join(unknown)}: is it spelled as in ONNX, with its capitals?")
     journal = folder / f"{backend.name}.jsonl"
-    found = rows(
-        sweep(
-            asked,
-            backend.prober,
-            journal,
-            toolchain=toolchain,
-            jobs=jobs,
-            limit=limit,
-            progress=progress,
-        )
-    )
+    results = sweep(asked, backend.prober, journal, toolchain=toolchain, jobs=jobs, limit=limit, progress=progress)
+    known = {probe.operator for probe in asked}
+    beside = (item for item in companions(asked, results) if qualified(item.domain, item.op_type) in known)
+    found = rows([*results, *beside])
     measured = {(row.domain, row.op_type) for row in found}
     kept = [row for row in old.rows if (row.domain, row.op_type) not in measured] if old is not None else []
     if old is not None and old.toolchain != toolchain:
@@ -73,7 +77,7 @@ def measure(
         toolchain=toolchain,
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         host=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        execution=execution,
+        execution=backend.execution,
         rows=tuple(sorted([*found, *kept], key=lambda row: (row.domain, row.op_type, row.since))),
     )
 

@@ -42,6 +42,8 @@ def surround(proto: onnx.ModelProto, inputs: dict[str, np.ndarray], form: Quanti
     if answers is None or opset < (21 if wide else 13 if per_channel else 10):
         return False
     node = proto.graph.node[0]
+    if not _quantizable(proto, form):
+        return False
     axis: int | None
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     before: list[onnx.NodeProto] = []
@@ -113,12 +115,26 @@ def pair(proto: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> None:
     more = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     if node.op_type == "QuantizeLinear":
         node.output[0] = "q"
-        proto.graph.node.append(helper.make_node("DequantizeLinear", ["q", *names], ["y0"], **more))
+        proto.graph.node.append(helper.make_node("DequantizeLinear", ["q", *names], ["y0"], domain=node.domain, **more))
         return
     node.input[0] = "q"
-    proto.graph.node.insert(0, helper.make_node("QuantizeLinear", ["x0", *names], ["q"], **more))
+    proto.graph.node.insert(0, helper.make_node("QuantizeLinear", ["x0", *names], ["q"], domain=node.domain, **more))
     proto.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT
     inputs["x0"] = inputs["x0"].astype(np.float32)
+
+
+def _quantizable(proto: onnx.ModelProto, form: Quantization) -> bool:
+    """Whether weights and bias have a quantized form: a bias has one scale a channel, so it is a vector."""
+    from onnx import helper
+
+    node = proto.graph.node[0]
+    if node.op_type not in _BIASED:
+        return True
+    ranks = {tensor.name: len(tensor.dims) for tensor in proto.graph.initializer}
+    groups = next((helper.get_attribute_value(item) for item in node.attribute if item.name == "group"), 1)
+    # a channel's weights are spread over the groups of a transposed convolution, so they share no axis
+    spread = node.op_type == "ConvTranspose" and groups > 1 and form.per_channel
+    return not spread and (len(node.input) < 3 or ranks.get(node.input[2], 1) == 1)
 
 
 def _channel_axis(node: onnx.NodeProto) -> int:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from graphopt.support.case import Arg, Case, Quantization
+from graphopt.support.case import MAIN_OPSET, Arg, Case, Quantization, allowed, since, versions
+
+Attributes = dict[str, Any]
 
 IMAGE: Final = Arg((1, 4, 6, 6))
 SHAPES: Final = ((6,), (3, 6), (2, 3, 6), (1, 4, 6, 6), (1, 4, 3, 6, 6), (1, 2, 2, 3, 4, 5))
+RANKS: Final = ((), *SHAPES)
+"""Those, and a scalar."""
 DTYPES: Final = ("float16", "float64", "bfloat16", "int8", "uint8", "int32", "int64", "bool")
 PLAIN: Final = (Quantization("uint8", "uint8"), Quantization("int8", "int8"))
 """Quantized forms of an operator without weights."""
@@ -45,6 +50,38 @@ def data_cases(base: Case) -> list[Case]:
     ]
 
 
+def quantized_with_constant(base: Case) -> list[Case]:
+    """Quantized forms of a case whose second input is constant."""
+    return [base.but(f"constant,{form.label}", quantized=form) for form in PLAIN]
+
+
 def form(op: str, label: str, *args: Arg | None, outputs: int = 1, core: bool = False, **attributes: Any) -> Case:
     """A case, its attributes as keywords."""
     return Case(op, label, args, attributes, outputs, core)
+
+
+def dtypes(base: Case, indices: Sequence[int] = (0,)) -> Iterator[Case]:
+    """The base in every other dtype that the schema allows, for the arguments that share it."""
+    opset = MAIN_OPSET if since(base.op_type, MAIN_OPSET) else versions(base.op_type)[0]
+    for dtype in allowed(base.op_type, opset, DTYPES, indices[0]):
+        if (first := base.args[indices[0]]) is not None and dtype != first.dtype:
+            args = tuple(
+                Arg(arg.shape, dtype, arg.constant, arg.kind) if arg is not None and index in indices else arg
+                for index, arg in enumerate(base.args)
+            )
+            yield base.but(dtype, args=args)
+
+
+def changed(base: Case, *changes: Attributes) -> list[Case]:
+    """The base with some attributes set, once for each change; they are its label."""
+    return [
+        base.but(
+            ",".join(f"{key}={_short(value)}" for key, value in change.items()),
+            attributes={**base.attributes, **change},
+        )
+        for change in changes
+    ]
+
+
+def _short(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from graphopt.support.case import Arg, Case
-from graphopt.support.sweep_words import IMAGE, PLAIN, SHAPES, computed, data_cases, form, integers
+from graphopt.support.sweep_words import IMAGE, PLAIN, RANKS, SHAPES, computed, data_cases, form, integers
 
 
 def _reshape() -> list[Case]:
@@ -23,7 +23,7 @@ def _reshape() -> list[Case]:
         base,
         *(form("Reshape", f"to-{name}", IMAGE, integers("", *to)) for name, to in targets.items()),
         form("Reshape", "minus-one", IMAGE, integers("", 0, -1), core=True),
-        *(form("Reshape", f"rank={len(shape)}", Arg(shape), integers("", -1)) for shape in SHAPES),
+        *(form("Reshape", f"rank={len(shape)}", Arg(shape), integers("", -1)) for shape in RANKS),
         form("Reshape", "computed", IMAGE, computed(integers("", 1, 4, 36))),
         form("Reshape", "allowzero=1", IMAGE, integers("", 1, 4, 36), allowzero=1),
         *data_cases(base),
@@ -54,7 +54,7 @@ def _unsqueeze() -> list[Case]:
     return [
         base,
         form("Unsqueeze", "two", Arg((2, 3, 6)), integers("axes", 0, 2)),
-        *(form("Unsqueeze", f"rank={len(s)}", Arg(s), integers("axes", 0)) for s in SHAPES[:5]),
+        *(form("Unsqueeze", f"rank={len(s)}", Arg(s), integers("axes", 0)) for s in RANKS[:6]),
         form("Unsqueeze", "computed", Arg((2, 3, 6)), computed(integers("", 1))),
         *data_cases(base),
     ]
@@ -105,6 +105,7 @@ def _split() -> list[Case]:
             form("Split", f"axis={a}", IMAGE, integers("split", 1, (1, 4, 6, 6)[a] - 1), outputs=2, axis=a)
             for a in (2, 3)
         ),
+        form("Split", "axis=0", Arg((2, 4, 6, 6)), integers("split", 1, 1), outputs=2, axis=0),
         form("Split", "even", IMAGE, outputs=2, axis=1),
         form("Split", "num_outputs", IMAGE, outputs=2, axis=1, num_outputs=2, core=True),
         form("Split", "computed", IMAGE, computed(integers("", 2, 2)), outputs=2, axis=1),
@@ -211,7 +212,8 @@ def _repeat(op: str) -> list[Case]:
 
 def _shape(op: str) -> list[Case]:
     base = form(op, "base", IMAGE, core=True)
-    return [base, *([form(op, "start=1", IMAGE, start=1)] if op == "Shape" else []), *base.symbolic()]
+    ranks = [form(op, f"rank={len(s)}", Arg(s)) for s in RANKS]
+    return [base, *ranks, *([form(op, "start=1", IMAGE, start=1)] if op == "Shape" else []), *base.symbolic()]
 
 
 SWEEPS: Final[dict[str, Callable[[], list[Case]]]] = {

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from graphopt.support.case import Arg, Case
-from graphopt.support.sweep_words import IMAGE, PLAIN, SHAPES, data_cases, form
+from graphopt.support.sweep_words import IMAGE, PLAIN, RANKS, SHAPES, data_cases, form
 
 
 def _gather(op: str) -> list[Case]:
@@ -24,6 +24,7 @@ def _gather(op: str) -> list[Case]:
             base,
             pick("axis=1", data, (2, 2, 6), axis=1),
             pick("computed", data, (2, 4, 3), axis=2, constant=False),
+            form(op, "first=constant", Arg(data, constant=True), Arg((2, 4, 3), "int64", kind="index"), axis=2),
             *data_cases(base),
         ]
     ranks = [pick(f"rank={len(s)}", s, (2,), axis=-1) for s in SHAPES]
@@ -35,8 +36,12 @@ def _gather(op: str) -> list[Case]:
         embedding,
         embedding.but("embedding,int32", args=(Arg(table, constant=True), Arg((1, 5), "int32", kind="index"))),
         *(pick(f"axis={axis}", data, (2,), axis=axis) for axis in (0, 1)),
+        pick("axis=inner", (2, 4, 6, 6), (2,), axis=2),
+        *(pick(f"rank={len(s)},axis=0", (2, *s[1:]), (2,), axis=0) for s in SHAPES),
         pick("scalar", data, (), axis=1, core=True),
         pick("matrix", data, (2, 3), axis=1),
+        pick("cube", data, (2, 3, 2), axis=0),
+        pick("many", (6, 4), (1, 2, 2, 3), axis=0),
         pick("int32", data, (3,), axis=2, dtype="int32").but("indices=int32"),
         pick("computed", data, (3,), axis=2, constant=False),
         *ranks,
@@ -52,7 +57,7 @@ def _cast() -> list[Case]:
         form("Cast", f"{a}-to-{b}", Arg(IMAGE.shape, a, kind="positive"), to=codes[b], core=(a, b) in core)
         for a, b in pairs
     ]
-    ranks = [form("Cast", f"rank={len(s)}", Arg(s, "int32"), to=1) for s in SHAPES]
+    ranks = [form("Cast", f"rank={len(s)}", Arg(s, "int32"), to=1) for s in RANKS]
     return [*found, *ranks, *form("Cast", "", Arg(IMAGE.shape, "int32"), to=1).symbolic()]
 
 
@@ -67,7 +72,7 @@ def _clip() -> list[Case]:
         form("Clip", "min", IMAGE, low, core=True),
         form("Clip", "max", IMAGE, None, high),
         form("Clip", "computed", IMAGE, Arg((), values=(-0.5,)), Arg((), values=(0.8,))),
-        *(form("Clip", f"rank={len(s)}", Arg(s), low, high) for s in SHAPES),
+        *(form("Clip", f"rank={len(s)}", Arg(s), low, high) for s in RANKS),
         *(
             form("Clip", dtype, Arg(IMAGE.shape, dtype), *(Arg((), dtype, True, values=(v,)) for v in (0, 2)))
             for dtype in ("float16", "float64", "int8", "uint8", "int32", "int64")
@@ -88,6 +93,7 @@ def _prelu() -> list[Case]:
         *(slope(name, shape) for name, shape in shapes.items()),
         slope("computed", (4, 1, 1), False),
         *(slope(f"rank={len(s)}", (1,), x=Arg(s)) for s in SHAPES),
+        *(slope(f"rank={len(s)},channel", (s[1], *[1] * (len(s) - 2)), x=Arg(s)) for s in SHAPES[1:]),
         *(slope(d, (4, 1, 1), x=Arg(IMAGE.shape, d)) for d in ("float16", "float64", "int32")),
         *base.symbolic(),
         *base.qdq(*PLAIN),
@@ -113,7 +119,12 @@ def _where() -> list[Case]:
         choose("constant", x, x, x, constant=True),
         choose("scalar", x, x, (), constant=True, core=True),
         choose("one-sided", (1, 1, 6, 6), x, (), constant=True),
-        *(choose(f"rank={len(s)}", s, s, s) for s in SHAPES),
+        choose("channel", x, x, (1, 4, 1, 1), constant=True),
+        choose("trailing", x, x, (6, 6)),
+        choose("condition,one-sided", (1, 4, 6, 1), x, x),
+        choose("mutual", (1, 4, 6, 1), (1, 1, 6, 6), ()),
+        choose("scalars", x, (), (), constant=True),
+        *(choose(f"rank={len(s)}", s, s, s) for s in RANKS),
         *(choose(dtype, x, x, x, dtype=dtype) for dtype in ("float16", "int32", "int64", "bool")),
         *base.symbolic(),
     ]
@@ -176,11 +187,14 @@ def _quantize(op: str) -> list[Case]:
 
 
 def _topk() -> list[Case]:
-    k = Arg((1,), "int64", True, values=(2,), attribute="k")
+    k = Arg((1,), "int64", True, values=(2,))
     base = form("TopK", "base", IMAGE, k, outputs=2, axis=-1, core=True)
-    changes: tuple[dict[str, Any], ...] = ({"axis": 1}, {"largest": 0}, {"sorted": 0})
+    changes: tuple[dict[str, Any], ...] = ({"axis": 1}, {"axis": 2}, {"largest": 0}, {"sorted": 0})
     return [
         base,
+        form("TopK", "version-1", IMAGE, outputs=2, axis=-1, k=2, core=True),
+        form("TopK", "k=computed", IMAGE, Arg((1,), "int64", values=(2,)), outputs=2, axis=-1),
+        *(form("TopK", f"rank={len(s)}", Arg(s), k, outputs=2, axis=-1) for s in SHAPES),
         *(base.but(",".join(f"{n}={v}" for n, v in c.items()), attributes={"axis": -1, **c}) for c in changes),
         *data_cases(base)[:-2],
     ]
@@ -189,19 +203,28 @@ def _topk() -> list[Case]:
 def _recurrent(op: str) -> list[Case]:
     gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[op]
 
-    def made(label: str, directions: int = 1, core: bool = False, **attributes: Any) -> Case:
+    def made(label: str, directions: int = 1, core: bool = False, steps: int = 3, **attributes: Any) -> Case:
         weights = [Arg((directions, gates * 4, n), constant=True, kind="unit") for n in (6, 4)]
         bias = Arg((directions, 2 * gates * 4), constant=True, kind="unit")
-        return form(op, label, Arg((5, 1, 6)), *weights, bias, core=core, hidden_size=4, **attributes)
+        return form(op, label, Arg((steps, 1, 6)), *weights, bias, core=core, hidden_size=4, **attributes)
 
     base = made("base", core=True)
     both = made("direction=bidirectional", 2, direction="bidirectional")
+    states = [Arg((1, 1, 4), kind="unit")] * (2 if op == "LSTM" else 1)
     return [
         base,
         both,
         made("direction=reverse", direction="reverse"),
         base.but("no-bias", args=base.args[:3]),
         base.but("outputs=2", outputs=2),
+        *([base.but("outputs=3", outputs=3)] if op == "LSTM" else []),
+        base.but("state", args=(*base.args, None, *states)),
+        base.but("state=constant", args=(*base.args, None, *(replace(state, constant=True) for state in states))),
+        base.but("batch=2", args=(Arg((3, 2, 6)), *base.args[1:])),
+        base.but("float16", args=tuple(arg if arg is None else replace(arg, dtype="float16") for arg in base.args)),
+        *base.symbolic(),
+        made("steps=12", steps=12),
+        *([made("steps=12,linear", steps=12, linear_before_reset=1)] if op == "GRU" else []),
         *([made("linear_before_reset=1", linear_before_reset=1)] if op == "GRU" else []),
         *(
             [both.but("bidirectional,linear", attributes={**both.attributes, "linear_before_reset": 1})]
@@ -225,4 +248,5 @@ SWEEPS: Final[dict[str, Callable[[], list[Case]]]] = {
     "TopK": _topk,
     "LSTM": partial(_recurrent, "LSTM"),
     "GRU": partial(_recurrent, "GRU"),
+    "RNN": partial(_recurrent, "RNN"),
 }

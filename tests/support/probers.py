@@ -42,6 +42,12 @@ def moody(model: str, inputs: str, expected: str) -> dict[str, Any]:
     return {"claimed": True, "compiled": True, "ran": True, "numerics": "fail" if rank == 5 else "pass"}
 
 
+def slow(model: str, inputs: str, expected: str) -> dict[str, Any]:
+    """Takes everything, after two seconds."""
+    time.sleep(2)
+    return {"claimed": True, "compiled": True, "ran": True, "numerics": "pass"}
+
+
 def interrupted(model: str, inputs: str, expected: str) -> dict[str, Any]:
     """As moody, but its parent gets an interrupt, once, at the fourth probe that is asked."""
     folder = Path(os.environ["GRAPHOPT_TEST_FOLDER"])

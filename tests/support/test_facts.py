@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphopt.ir.infer import infer_shapes
-from graphopt.support.facts import broadcasting, facts, operator
+from graphopt.support.facts import broadcasting, facts
 from graphopt.support.predicate import Fact
+from graphopt.support.schemas import operator
 
 
 def of(body: str, signature: str = "(float[1,4,8,8] x) => (float y)", opset: int = 17) -> dict[str, Fact]:

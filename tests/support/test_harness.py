@@ -39,7 +39,7 @@ def test_a_crash_and_a_hang_are_answers_and_the_batch_goes_on(relu: list[Probe],
     assert effects(results) == MOODY
     said = {result.effect: result.says for result in results}
     assert "SIGSEGV" in said["crash"]
-    assert "1 s" in said["hang"]
+    assert "4 s" in said["hang"]
     words = [result.says for result in results if result.effect == "rejected"]
     assert words == ["RuntimeError: no three", "too many axes"]
 
@@ -58,8 +58,9 @@ def test_an_interrupted_sweep_resumes_to_the_same_table(
     assert 0 < len(kept) < len(ordered)
     resumed = sweep(ordered, "probers:interrupted", journal, toolchain=TOOL, limit=20.0)
     assert rows(resumed) == rows(whole)
-    # what had been answered before the interrupt was not asked again: 5 probes and the one that was cut off
-    assert len(list(tmp_path.glob("asked-*"))) == len(ordered) + 1
+    # what had been answered before the interrupt was not asked again: 5 probes, the one that was cut off, and the one
+    # that crashes once more
+    assert len(list(tmp_path.glob("asked-*"))) == len(ordered) + 2
 
 
 def test_a_line_cut_off_in_the_middle_is_asked_again(relu: list[Probe], tmp_path: Path) -> None:
@@ -110,3 +111,25 @@ def test_a_real_toolchain_becomes_rows(tmp_path: Path) -> None:
     dtypes = next(c for c in found["Gelu"].require if "dtype" in c.must.sentence())
     assert dtypes.must.holds({"input.0.dtype": "float32"}) is True
     assert dtypes.must.holds({"input.0.dtype": "bfloat16"}) is False
+
+
+def test_a_slow_answer_is_no_hang(relu: list[Probe], tmp_path: Path) -> None:
+    one = [probe for probe in relu if probe.facts["input.0.rank"] == 4]
+    results = sweep(one, "probers:slow", tmp_path / "journal", toolchain=TOOL, limit=1.0)
+    assert [result.effect for result in results] == [None]
+
+
+def test_answers_of_a_prober_that_has_changed_do_not_count(
+    relu: list[Probe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "vendor"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "probe.py").write_text("from vendor.lowering import TAKEN\ndef verdict(**files): return TAKEN\n")
+    lowering = package / "lowering.py"
+    monkeypatch.syspath_prepend(str(tmp_path))
+    one = [probe for probe in relu if probe.facts["input.0.rank"] == 4]
+    for compiled, effect in ((False, "rejected"), (True, None)):
+        lowering.write_text(f"TAKEN = {{'compiled': {compiled}, 'claimed': True}}\n")
+        results = sweep(one, "vendor.probe:verdict", tmp_path / "journal", toolchain=TOOL)
+        assert [result.effect for result in results] == [effect]

@@ -73,10 +73,16 @@ def test_a_forbidden_combination_comes_out_with_its_probes(data: st.DataObject) 
 
 
 @given(st.lists(st.tuples(st.sampled_from(everything()), st.booleans()), min_size=1, max_size=40))
-def test_whatever_was_refused_is_never_promised(verdicts: list[tuple[dict[str, Fact], bool]]) -> None:
+def test_whatever_was_refused_is_never_promised_but_for_an_exception_among_many(
+    verdicts: list[tuple[dict[str, Fact], bool]],
+) -> None:
     (row,) = rows(result(facts, taken, label=f"{i}") for i, (facts, taken) in enumerate(verdicts))
-    refused = [facts for facts, taken in verdicts if not taken]
-    assert not any(takes(row, facts) for facts in refused)
+    for index, (facts, taken) in enumerate(verdicts):
+        alike = [other for same, other in verdicts if same == facts]
+        if not taken and alike.count(True) < 4 * alike.count(False):
+            assert not takes(row, facts)
+        elif not taken:
+            assert not takes(row, facts) or f"Toy-11/{index}" in row.doubtful
 
 
 def test_values_that_no_probe_had_are_not_promised() -> None:
@@ -130,3 +136,58 @@ def versions(answer: Callable[[int], bool]) -> list[tuple[tuple[int, int], str]]
 def test_versions_that_answer_alike_share_a_row_and_others_do_not() -> None:
     assert versions(lambda since: True) == [((7, 13), "native")]
     assert versions(lambda since: since < 13) == [((7, 11), "native"), ((13, 13), "unsupported")]
+
+
+def test_a_core_form_that_most_alike_probes_contradict_is_not_promised() -> None:
+    other = {**BASE, "input.0.rank": 4}
+    refused = [result(other, False, label=f"refused {i}") for i in range(3)]
+    (row,) = rows([result(BASE, True, label="base", core=True), result(other, True, label="core", core=True), *refused])
+    assert takes(row, BASE)
+    assert not takes(row, other)
+
+
+def test_a_rank_between_two_that_are_taken_is_taken_and_one_beyond_is_not() -> None:
+    (row,) = rows(result({**BASE, "input.0.rank": rank}, True, label=f"{rank}") for rank in (2, 4))
+    assert takes(row, {**BASE, "input.0.rank": 3})
+    assert not takes(row, {**BASE, "input.0.rank": 5})
+    assert not takes(row, {**BASE, "input.0.rank": 1})
+
+
+def test_a_rank_between_that_was_refused_is_not_taken() -> None:
+    (row,) = rows(result({**BASE, "input.0.rank": rank}, rank != 3, label=f"{rank}") for rank in (2, 3, 4))
+    assert takes(row, {**BASE, "input.0.rank": 4})
+    assert not takes(row, {**BASE, "input.0.rank": 3})
+
+
+def test_a_forbidden_combination_covers_all_values_that_the_evidence_refuses_and_no_others() -> None:
+    """Cubic and linear are refused from rank 3 on: one condition says so, also of rank 5, where nobody has been."""
+
+    def vendor(facts: Facts) -> bool:
+        return not (facts["attr.mode"] != "nearest" and facts["input.0.rank"] in (3, 4))
+
+    probed = [*everything(), {**BASE, "input.0.rank": 5}]
+    (row,) = rows(result(facts, vendor(facts)) for facts in probed)
+    assert all(takes(row, facts) == vendor(facts) for facts in probed)
+    (forbidden,) = [condition for condition in row.require if condition.effect == "rejected"]
+    assert len(list(forbidden.must.facts())) == 2
+    assert not takes(row, {**BASE, "attr.mode": "cubic", "input.0.rank": 5})
+
+
+def test_what_other_versions_took_counts_where_a_version_does_not_contradict_it() -> None:
+    cubic = {**BASE, "attr.mode": "cubic"}
+    deep = {**BASE, "input.0.rank": 4}
+    old = [result(BASE, True, 11, "base", core=True), result(cubic, True, 11, "cubic"), result(deep, True, 11, "deep")]
+    new = [result(BASE, True, 13, "base", core=True), result(deep, False, 13, "deep", core=True)]
+    first, second = rows([*old, *new])
+    assert (first.since, second.since) == ((11, 11), (13, 13))
+    assert takes(first, cubic)
+    assert takes(second, cubic)
+    assert takes(first, deep)
+    assert not takes(second, deep)
+
+
+def test_a_version_that_only_random_probes_asked_about_shares_the_row_before_it() -> None:
+    random = result({**BASE, "attr.mode": "linear"}, False, 13, "random:x-0")
+    (row,) = rows([result(BASE, True, 11, "base", core=True), random])
+    assert row.since == (11, 13)
+    assert not takes(row, random.facts)

@@ -54,10 +54,12 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_measured_table_is_the_same_when_it_is_measured_again(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    first = measure(OnnxRuntime(), tmp_path, ops=["Sign"], progress=lambda done, of: seen.append((done, of)))
+    first = measure(
+        OnnxRuntime(), tmp_path, ops=["Sign"], training=0, progress=lambda done, of: seen.append((done, of))
+    )
     assert seen[-1][0] == seen[-1][1] > 10
     dump(first, tmp_path / "table.json")
-    again = measure(OnnxRuntime(), tmp_path / "elsewhere", ops=["Sign"])
+    again = measure(OnnxRuntime(), tmp_path / "elsewhere", ops=["Sign"], training=0)
     assert difference(load(tmp_path / "table.json"), again) == []
     assert again.rows == first.rows
     assert {row.status for row in first.rows} == {"native"}

@@ -17,10 +17,8 @@ from graphopt_backends.snpe.targets import DEFAULT, WORDS, Soc, by_model, resolv
 if TYPE_CHECKING:
     import numpy as np
 
-    from graphopt.support.table import Table
 
 _DISTRIBUTION = "onnxruntime-qnn"
-_HERE = Path(__file__).parent
 
 
 class SnpeBackend(Backend):
@@ -43,16 +41,6 @@ class SnpeBackend(Backend):
     tolerance_db = 30.0
     execution = "HTP emulation on x86, fp16"
     prober = "graphopt_backends.snpe.probe:verdict"
-
-    def table(self) -> Table:
-        """Read `table.json`, measured with the toolchain that it names."""
-        from graphopt.support.table import load
-
-        return load(_HERE / "table.json")
-
-    def recipe(self) -> str:
-        """Read `recipe.toml`."""
-        return (_HERE / "recipe.toml").read_text()
 
     def toolchain(self) -> str | None:
         """As "onnxruntime-qnn 2.7.0"."""

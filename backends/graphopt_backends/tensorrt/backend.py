@@ -17,11 +17,9 @@ from graphopt_backends.tensorrt.executor import gpu, why_not
 if TYPE_CHECKING:
     import numpy as np
 
-    from graphopt.support.table import Table
 
 _DISTRIBUTION = "tensorrt-rtx-cu12-bindings"
 _TITLE = "tensorrt-rtx"
-_HERE = Path(__file__).parent
 # Turing (sm75) is on request only: TensorRT-RTX 1.7 refuses every fp32 matrix product there.
 _DEFAULT = ("sm80", "sm86", "sm89", "sm120")
 
@@ -43,16 +41,6 @@ class TensorRTBackend(Backend):
     targets: ClassVar[Sequence[str]] = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
     execution = "compiled ahead of time, not executed"
     prober = "graphopt_backends.tensorrt.probe:verdict"
-
-    def table(self) -> Table:
-        """Read `table.json`, measured with the toolchain that it names."""
-        from graphopt.support.table import load
-
-        return load(_HERE / "table.json")
-
-    def recipe(self) -> str:
-        """Read `recipe.toml`."""
-        return (_HERE / "recipe.toml").read_text()
 
     def toolchain(self) -> str | None:
         """As "tensorrt-rtx 1.7.1.116"."""

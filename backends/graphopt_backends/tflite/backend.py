@@ -15,10 +15,6 @@ from graphopt.support.child import ChildError, call, machine_memory
 if TYPE_CHECKING:
     import numpy as np
 
-    from graphopt.support.table import Table
-
-_HERE = Path(__file__).parent
-
 
 class TFLiteBackend(Backend):
     """TensorFlow Lite's format for the LiteRT runtime, written without TensorFlow."""
@@ -29,16 +25,6 @@ class TFLiteBackend(Backend):
     extra: ClassVar[str] = "tflite"
     execution = "LiteRT CPU"
     prober: ClassVar[str] = "graphopt_backends.tflite.probe:verdict"
-
-    def table(self) -> Table:
-        """The support table, measured from the toolchain it names."""
-        from graphopt.support.table import load
-
-        return load(_HERE / "table.json")
-
-    def recipe(self) -> str:
-        """The TOML recipe that models for LiteRT go through by default."""
-        return (_HERE / "recipe.toml").read_text(encoding="utf-8")
 
     def toolchain(self) -> str | None:
         """ "ai-edge-litert VERSION", None where it is not installed."""
