@@ -143,6 +143,21 @@ def nodes_of(graph: ir.Graph) -> Iterator[ir.Node]:
                 yield from nodes_of(body)
 
 
+def readers(value: ir.Value) -> Iterator[ir.Node]:
+    """The nodes that read a value, one by one, a node as often as it reads it; the graph must not change meanwhile.
+
+    `Value.uses()` and `Value.consumers()` copy all readers in every call: asked once a node of a constant that every
+    node reads, that is quadratic. onnx_ir has no other public way, so this looks at the table behind them.
+    """
+    for use in value._uses:
+        yield use.node
+
+
+def is_read(value: ir.Value) -> bool:
+    """Whether any node reads a value."""
+    return bool(value._uses)
+
+
 def owners(model: ir.Model) -> Iterator[ir.Graph]:
     """The main graph, then the graph of each function; bodies inside them are reached through their nodes."""
     yield model.graph

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from graphopt.errors import GraphoptError
-from graphopt.ir.edit import bodies, constant, shape_of
+from graphopt.ir.edit import bodies, constant, readers, shape_of
 from graphopt.ir.io import to_bytes
 from graphopt.ir.symbolic import numbers, partial_of
 from graphopt.ir.validate import describe
@@ -88,7 +88,7 @@ def foldable(graph: ir.Graph, budget: Budget, *, skip: frozenset[str] = frozense
 
 
 def _leaves(value: ir.Value, region: Mapping[ir.Node, None]) -> bool:
-    return value.is_graph_output() or any(user not in region for user in value.consumers())
+    return value.is_graph_output() or any(user not in region for user in readers(value))
 
 
 def _computable(node: ir.Node, fixed: set[ir.Value], skip: frozenset[str]) -> bool:

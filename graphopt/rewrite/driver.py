@@ -10,11 +10,24 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import onnx_ir as ir
 
 from graphopt.errors import PassError
-from graphopt.ir.edit import Names, bodies, can_take_over, constant, inherit, mark, nodes_of, owners, redirect
+from graphopt.ir.edit import (
+    Names,
+    bodies,
+    can_take_over,
+    constant,
+    inherit,
+    is_read,
+    mark,
+    nodes_of,
+    owners,
+    readers,
+    redirect,
+)
 from graphopt.ir.infer import infer_node
 from graphopt.ir.validate import describe
 from graphopt.rewrite.match import Match
@@ -208,7 +221,7 @@ class _Driver:
         woken: list[ir.Node] = list(builder.nodes)
         for before, after in zip(old, new, strict=True):
             name = before.name
-            woken.extend(before.consumers())
+            woken.extend(readers(before))
             redirect(before, after)
             if after in inherited and after.name != name and not after.is_graph_output():
                 before.name, after.name = None, name
@@ -241,7 +254,7 @@ class _Driver:
         waiting = list(nodes)
         while waiting:
             node = waiting.pop(0)
-            if node.graph is None or any(v.is_graph_output() or v.uses() for v in node.outputs):
+            if node.graph is None or any(v.is_graph_output() or is_read(v) for v in node.outputs):
                 continue
             reads = [v for v in (*node.inputs, *_captured(node)) if v is not None]
             for body in bodies(node):
@@ -252,9 +265,10 @@ class _Driver:
                 producer = value.producer()
                 if producer is not None:
                     waiting.append(producer)
-                    if len(value.uses()) <= _FEW:
-                        woken.extend(value.consumers())
-                elif constant(value) is not None and not value.uses() and not value.is_graph_output():
+                    few = list(islice(readers(value), _FEW + 1))
+                    if len(few) <= _FEW:
+                        woken.extend(few)
+                elif constant(value) is not None and not is_read(value) and not value.is_graph_output():
                     assert value.graph is not None
                     value.graph.initializers.pop(value.name)  # type: ignore[arg-type]
         return removed
@@ -268,7 +282,7 @@ class _Driver:
             for node in level:
                 self.enqueue(node)
                 for value in node.outputs:
-                    for user in value.consumers()[:_WIDEST]:
+                    for user in islice(readers(value), _WIDEST):
                         if user not in seen:
                             seen.add(user)
                             below.append(user)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from graphopt.ir.edit import constant
+from graphopt.ir.edit import constant, readers
 from graphopt.ir.schema import attribute
 from graphopt.ir.validate import describe
 from graphopt.rewrite.pattern import Const, Either, Op, Optional, Output, Pattern, Var, names
@@ -237,7 +237,7 @@ class Matcher:
                     continue
                 if value.is_graph_output():
                     return self._fail(node, f"its output {value.name!r} is an output of the graph")
-                reader = next((user for user in value.consumers() if user not in matched), None)
+                reader = next((user for user in readers(value) if user not in matched), None)
                 if reader is not None:
                     return self._fail(node, f"{value.name!r} is also read by {describe(reader)}")
         found = Match(self._bound, self._nodes, roots)

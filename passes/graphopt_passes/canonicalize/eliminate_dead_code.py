@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from graphopt.ir.edit import bodies, nodes_of, owners
+from graphopt.ir.edit import bodies, is_read, nodes_of, owners
 from graphopt.pipeline import Context, Pass, PassResult
 
 
@@ -43,7 +43,7 @@ def sweep(graph: ir.Graph) -> int:
     """
     removed = 0
     for node in reversed(graph):
-        if any(value.uses() or value.is_graph_output() for value in node.outputs):
+        if any(is_read(value) or value.is_graph_output() for value in node.outputs):
             removed += sum(sweep(body) for body in bodies(node))
             continue
         for body in bodies(node):
@@ -64,7 +64,7 @@ def _unused_initializers(model: ir.Model) -> int:
     removed = 0
     for graph in model.graphs():
         for name, value in list(graph.initializers.items()):
-            if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
+            if not is_read(value) and not value.is_graph_output() and not value.is_graph_input():
                 del graph.initializers[name]
                 removed += 1
     return removed
