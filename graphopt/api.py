@@ -22,7 +22,7 @@ from graphopt.deploy import deploy, error_record, require
 from graphopt.errors import ModelError, UserError
 from graphopt.ir import save
 from graphopt.ir.edit import FROM_KEY, nodes_of, owners, sources_of
-from graphopt.ir.infer import MADE_UP
+from graphopt.ir.symbolic import MADE_UP
 from graphopt.legality import check, support_of
 from graphopt.pipeline import Context, PassManager, PipelineResult, Recipe, Step, make_backend
 from graphopt.pipeline.manager import OnFailure, Verify

@@ -17,8 +17,7 @@ from graphopt.ir.edit import adopt_opsets, bodies, constant, nodes_of, opset_of,
 from graphopt.ir.io import tensors, to_proto
 from graphopt.ir.learn import learn_shape
 from graphopt.ir.partial import propagate
-from graphopt.ir.symbolic import MADE_UP as MADE_UP
-from graphopt.ir.symbolic import Dim, from_shape
+from graphopt.ir.symbolic import MADE_UP, Dim, from_shape
 
 if TYPE_CHECKING:
     import onnx

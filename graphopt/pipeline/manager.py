@@ -23,7 +23,7 @@ from graphopt.ir.validate import validate
 from graphopt.pipeline.passes import Context, Pass, PassResult, RewritePass, worst
 from graphopt.pipeline.soundness import Fingerprint, complaint_of, difference, signature_of
 from graphopt.report.model import PassRecord, Rewrite
-from graphopt.rewrite import Fidelity, NearMiss
+from graphopt.rewrite import NearMiss
 from graphopt.verify import Verification, judge
 
 Verify = Literal["off", "final", "each"]
@@ -58,11 +58,6 @@ class PipelineResult:
     verification: Verification = field(default_factory=lambda: Verification("skipped", reason="not asked for"))
     misses: list[tuple[str, NearMiss]] = field(default_factory=list)
     stopped: str | None = None
-
-    @property
-    def fidelity(self) -> Fidelity:
-        """The weakest promise among the passes that changed the model."""
-        return worst([r.fidelity for r in self.records if r.outcome == "applied"])
 
 
 class PassManager:

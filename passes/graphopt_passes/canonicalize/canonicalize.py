@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graphopt.ir.evaluate import Budget
 from graphopt.ir.infer import infer_shapes
-from graphopt.ir.io import weight_bytes
 from graphopt.pipeline import Context, Pass, PassResult
 from graphopt.rewrite import apply_rules
 from graphopt_passes.canonicalize.eliminate_dead_code import EliminateDeadCode
@@ -38,9 +36,7 @@ class Canonicalize(Pass):
 
     def run(self, model, context: Context) -> PassResult:
         """Fold and rewrite in turns."""
-        budget = Budget(
-            growth=max(1 << 20, int(self.options.growth * weight_bytes(model))), value=self.options.value_bytes
-        )
+        budget = self.options.budget(model)
         counts: dict[str, int] = {}
         log, misses, problems = [], [], []
         for _ in range(_ROUNDS):

@@ -38,11 +38,13 @@ class FoldConstants(Pass):
         value_bytes: int = 1 << 18
         """Bytes that one folded value may add beyond the constants that it makes unnecessary."""
 
+        def budget(self, model: ir.Model) -> Budget:
+            """The options in bytes of this model."""
+            return Budget(growth=max(1 << 20, int(self.growth * weight_bytes(model))), value=self.value_bytes)
+
     def run(self, model: ir.Model, context: Context) -> PassResult:
         """Fold until nothing new becomes constant."""
-        budget = Budget(
-            growth=max(1 << 20, int(self.options.growth * weight_bytes(model))), value=self.options.value_bytes
-        )
+        budget = self.options.budget(model)
         folded, failed = 0, []
         while True:
             infer_shapes(model)

@@ -11,6 +11,11 @@ LAYERS = ("Conv", "ConvTranspose", "Gemm")
 """Layers whose weight is input 1 and whose bias is input 2."""
 
 
+def layer(p):
+    """The pattern of such a layer with constant weights, under the names x, w, b and layer."""
+    return p.op(LAYERS, p.x, p.constant("w"), p.optional(p.constant("b")), as_="layer")
+
+
 def output_channels(node: ir.Node, weight: np.ndarray) -> int:
     """How many output channels a layer has: of Conv [M, C/g, …], ConvTranspose [C, M/g, …], Gemm [K, N] or [N, K]."""
     if node.op_type == "Conv":

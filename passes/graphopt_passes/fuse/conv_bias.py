@@ -11,11 +11,7 @@ import numpy as np
 
 from graphopt.pipeline import RewritePass
 from graphopt.rewrite import rule
-from graphopt_passes.fuse.channels import LAYERS, as_type, bias_of, output_channels, per_channel
-
-
-def _layer(p):
-    return p.op(LAYERS, p.x, p.constant("w"), p.optional(p.constant("b")), as_="layer")
+from graphopt_passes.fuse.channels import as_type, bias_of, layer, output_channels, per_channel
 
 
 def _shift(m):
@@ -30,7 +26,7 @@ def _shifted(op, m, shift):
 
 @rule("conv-add", fidelity="rounding")
 def conv_add(p):
-    return p.Add(_layer(p), p.constant("c"))
+    return p.Add(layer(p), p.constant("c"))
 
 
 @conv_add.require("the constant has one element, or one for each channel")
@@ -45,13 +41,13 @@ def _(op, m):
 
 @conv_add.example
 def _(g):
-    layer, channels = g.layer()
-    g.output(g.Add(layer, g.constant(g.along_channels(layer, channels))))
+    made, channels = g.layer()
+    g.output(g.Add(made, g.constant(g.along_channels(made, channels))))
 
 
 @rule("conv-sub", fidelity="rounding")
 def conv_sub(p):
-    return p.Sub(_layer(p), p.constant("c"))
+    return p.Sub(layer(p), p.constant("c"))
 
 
 @conv_sub.require("the constant has one element, or one for each channel")
@@ -66,8 +62,8 @@ def _(op, m):
 
 @conv_sub.example
 def _(g):
-    layer, channels = g.layer()
-    g.output(g.Sub(layer, g.constant(g.along_channels(layer, channels))))
+    made, channels = g.layer()
+    g.output(g.Sub(made, g.constant(g.along_channels(made, channels))))
 
 
 class FuseConvBias(RewritePass):

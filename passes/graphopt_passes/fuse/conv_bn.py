@@ -14,14 +14,13 @@ import numpy as np
 from graphopt.ir.schema import attribute
 from graphopt.pipeline import RewritePass
 from graphopt.rewrite import rule
-from graphopt_passes.fuse.channels import LAYERS, as_type, bias_of, output_channels, scale_weight
+from graphopt_passes.fuse.channels import as_type, bias_of, layer, output_channels, scale_weight
 
 
 @rule("conv-bn", fidelity="rounding")
 def conv_bn(p):
-    layer = p.op(LAYERS, p.x, p.constant("w"), p.optional(p.constant("b")), as_="layer")
     return p.BatchNormalization(
-        layer, p.constant("scale"), p.constant("shift"), p.constant("mean"), p.constant("var"),
+        layer(p), p.constant("scale"), p.constant("shift"), p.constant("mean"), p.constant("var"),
         epsilon=p.attribute("epsilon"),
     )  # fmt: skip
 
@@ -45,9 +44,9 @@ def _(op, m):
 
 @conv_bn.example
 def _(g):
-    layer, channels = g.layer()
+    made, channels = g.layer()
     stats = [g.constant(g.normal(channels)) for _ in range(3)]
-    g.output(g.BatchNormalization(layer, *stats, g.constant(g.positive(channels)), epsilon=g.pick([1e-5, 1e-3])))
+    g.output(g.BatchNormalization(made, *stats, g.constant(g.positive(channels)), epsilon=g.pick([1e-5, 1e-3])))
 
 
 class FuseConvBN(RewritePass):

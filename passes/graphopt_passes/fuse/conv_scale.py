@@ -11,11 +11,7 @@ import numpy as np
 
 from graphopt.pipeline import RewritePass
 from graphopt.rewrite import rule
-from graphopt_passes.fuse.channels import LAYERS, as_type, bias_of, output_channels, per_channel, scale_weight
-
-
-def _layer(p):
-    return p.op(LAYERS, p.x, p.constant("w"), p.optional(p.constant("b")), as_="layer")
+from graphopt_passes.fuse.channels import as_type, bias_of, layer, output_channels, per_channel, scale_weight
 
 
 def _factor(m):
@@ -34,7 +30,7 @@ def _scaled(op, m, factor):
 
 @rule("conv-mul", fidelity="rounding")
 def conv_mul(p):
-    return p.Mul(_layer(p), p.constant("c"))
+    return p.Mul(layer(p), p.constant("c"))
 
 
 @conv_mul.require("the constant has one element, or one for each channel")
@@ -49,13 +45,13 @@ def _(op, m):
 
 @conv_mul.example
 def _(g):
-    layer, channels = g.layer()
-    g.output(g.Mul(layer, g.constant(g.along_channels(layer, channels))))
+    made, channels = g.layer()
+    g.output(g.Mul(made, g.constant(g.along_channels(made, channels))))
 
 
 @rule("conv-div", fidelity="rounding")
 def conv_div(p):
-    return p.Div(_layer(p), p.constant("c"))
+    return p.Div(layer(p), p.constant("c"))
 
 
 @conv_div.require("the constant has one element, or one for each channel, and none is zero")
@@ -70,8 +66,8 @@ def _(op, m):
 
 @conv_div.example
 def _(g):
-    layer, channels = g.layer()
-    g.output(g.Div(layer, g.constant(np.abs(g.along_channels(layer, channels)) + np.float32(0.5))))
+    made, channels = g.layer()
+    g.output(g.Div(made, g.constant(np.abs(g.along_channels(made, channels)) + np.float32(0.5))))
 
 
 class FuseConvScale(RewritePass):

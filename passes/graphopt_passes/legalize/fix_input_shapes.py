@@ -15,7 +15,8 @@ from typing import Literal
 import onnx_ir as ir
 
 from graphopt.ir.edit import nodes_of, owners, shape_of
-from graphopt.ir.infer import MADE_UP, infer_shapes
+from graphopt.ir.infer import infer_shapes
+from graphopt.ir.symbolic import MADE_UP
 from graphopt.pipeline import Context, Pass, PassResult
 from graphopt.verify import check_dims, concrete_shapes, real_inputs
 
