@@ -4,13 +4,12 @@ The pattern language: `pattern` · matching and its reasons: `match` · rules: `
 the worklist: `driver`
 """
 
-from graphopt.rewrite.apply import Applied, Rewrite, Rewriter
+from graphopt.rewrite.apply import Rewrite
 from graphopt.rewrite.driver import NearMiss, Outcome, apply_rules
 from graphopt.rewrite.match import Match
 from graphopt.rewrite.pattern import PatternBuilder
 from graphopt.rewrite.rule import Builder, Fidelity, Rule, rule
 
 __all__ = [
-    "Applied", "Builder", "Fidelity", "Match", "NearMiss", "Outcome", "PatternBuilder", "Rewrite", "Rewriter", "Rule",
-    "apply_rules", "rule",
+    "Builder", "Fidelity", "Match", "NearMiss", "Outcome", "PatternBuilder", "Rewrite", "Rule", "apply_rules", "rule",
 ]  # fmt: skip
