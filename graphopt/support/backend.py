@@ -70,6 +70,21 @@ class ExecutionResult:
     runtime: str = ""
 
 
+@dataclass(frozen=True)
+class Costs:
+    """How a backend weighs one form of a computation against another; only ratios matter.
+
+    Attributes:
+        mac: one multiply-accumulate.
+        byte: one byte that an operator reads or writes.
+        node: one operator, whatever its size: dispatch, and the chance that it is not fused.
+    """
+
+    mac: float = 1.0
+    byte: float = 4.0
+    node: float = 2000.0
+
+
 class Backend(abc.ABC):
     """A place to deploy to. Register a subclass under the entry-point group `graphopt.backends`.
 
@@ -94,6 +109,8 @@ class Backend(abc.ABC):
     """Unit roundoff of the arithmetic that the target computes float models in."""
     execution_samples: ClassVar[int] = 4
     """Samples that `execute` is given at most; fewer where the runtime is a slow emulator."""
+    costs: ClassVar[Costs] = Costs()
+    """What the legalizer takes for the cheaper of two legal forms."""
     execution: ClassVar[str] = ""
     """What "ran" means in the support table, as "LiteRT CPU" or "compiled ahead of time, not executed"."""
     prober: ClassVar[str] = ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from graphopt.pipeline import RewritePass
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.canonicalize.clip_to_relu6 import INPUT_BOUNDS
 
@@ -38,7 +38,7 @@ def _(g):
     g.output(g.HardSigmoid(g.input(g.shape()), alpha=g.pick([0.2, 1 / 6]), beta=0.5))
 
 
-class DecomposeHardSigmoid(RewritePass):
+class DecomposeHardSigmoid(Substitution):
     """Write HardSigmoid out as Mul, Add and Clip."""
 
     name = "decompose-hard-sigmoid"

@@ -8,7 +8,7 @@ which is its definition in the ONNX standard. Fidelity: rounding.
 
 from __future__ import annotations
 
-from graphopt.pipeline import RewritePass
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 
 HARD_SWISH_SINCE = 14
@@ -30,7 +30,7 @@ def _(g):
     g.output(g.HardSwish(g.input(g.shape())))
 
 
-class DecomposeHardSwish(RewritePass):
+class DecomposeHardSwish(Substitution):
     """Write HardSwish out as x times HardSigmoid(x)."""
 
     name = "decompose-hard-swish"

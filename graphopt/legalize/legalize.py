@@ -1,0 +1,79 @@
+"""Make a whole model legal: plan each node, apply what was planned, plan what that made."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from graphopt.ir.edit import nodes_of
+from graphopt.ir.validate import describe
+from graphopt.legalize.plan import Plan, Planner
+from graphopt.rewrite import NearMiss, Rewrite, Rule
+from graphopt.rewrite.apply import Rewriter
+from graphopt.support.backend import Costs
+from graphopt.support.table import Table
+
+
+@dataclass
+class Legalized:
+    """What legalization did.
+
+    Attributes:
+        rewrites: rule by rule.
+        illegal: nodes that stayed illegal, by name, with the plan that found no way.
+    """
+
+    rewrites: list[Rewrite] = field(default_factory=list)
+    illegal: dict[str, Plan] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Applications by rule."""
+        return Counter(one.rule for one in self.rewrites)
+
+    @property
+    def misses(self) -> list[NearMiss]:
+        """Each rule that was tried in vain at a node that stayed illegal."""
+        return [
+            NearMiss(tried.rule, node, node, tried.reason)
+            for node, plan in self.illegal.items()
+            for tried in plan.tried
+            if tried.rule
+        ]
+
+
+def legalize(model: ir.Model, table: Table, rules: Sequence[Rule], costs: Costs, made_by: str = "") -> Legalized:
+    """Replace what a backend does not take by what it takes, wherever a chain of rules leads there.
+
+    Args:
+        model: changed in place; its shapes must have been inferred. Functions are left alone.
+        table: the backend's.
+        rules: what may be used; see `substitutions`.
+        costs: the backend's weights.
+        made_by: name of the pass, stamped on new nodes.
+    """
+    done = Legalized()
+    planner = Planner(table, rules, costs, model.graph.opset_imports)
+    rewriter = Rewriter(model, made_by)
+    waiting = deque(nodes_of(model.graph))
+    while waiting:
+        node = waiting.popleft()
+        if node.graph is None or (node.op_type == "Constant" and not node.domain):
+            continue
+        plan = planner.plan(node)
+        if plan.rule is None:
+            if plan.hopeless:
+                done.illegal[describe(node)] = plan
+            continue
+        match = plan.rule.match(node)
+        applied = rewriter.apply(plan.rule, match) if match is not None else None
+        if applied is None:
+            done.illegal[describe(node)] = plan
+            continue
+        done.rewrites.append(applied.record)
+        waiting.extendleft(reversed(applied.made))
+    rewriter.finish()
+    return done

@@ -1,0 +1,37 @@
+"""Replace every operator that the backend lacks by operators that it takes.
+
+    x ─ HardSwish ─ y      becomes      x ─┬─ HardSigmoid ─┐        where the backend's table takes no HardSwish
+                                           └────── Mul ────┴─ y
+
+The table says which nodes are illegal, the registered substitutions what they could become, and the cheapest chain
+that ends in legal nodes is applied; `graphopt passes` lists the substitutions, a plugin adds its own. A node that no
+chain helps stays as it is, and the report says what was tried. Fidelity: rounding.
+"""
+
+from __future__ import annotations
+
+from graphopt.ir import infer_shapes
+from graphopt.legalize import legalize, substitutions
+from graphopt.pipeline import Context, Pass, PassResult
+
+
+class Legalize(Pass):
+    """Replace what the backend does not take by what it takes."""
+
+    name = "legalize"
+    fidelity = "rounding"
+    idempotent = True
+
+    def run(self, model, context: Context) -> PassResult:
+        """Plan and apply; nothing to do without a backend."""
+        if context.backend is None:
+            return PassResult(0, "no backend to be legal for")
+        infer_shapes(model)
+        rules, problems = substitutions()
+        backend = context.backend
+        done = legalize(model, backend.table(), [rule for _, rule in rules], backend.costs, made_by=self.name)
+        told = [f"{name} {count}" for name, count in sorted(done.counts.items())]
+        told += [f"{len(done.illegal)} nodes stay illegal"] if done.illegal else []
+        return PassResult(
+            len(done.rewrites), ", ".join(told + problems), log=tuple(done.rewrites), misses=tuple(done.misses)
+        )
