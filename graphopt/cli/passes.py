@@ -6,11 +6,14 @@ import dataclasses
 import inspect
 import itertools
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from graphopt.cli import options
+
+if TYPE_CHECKING:
+    from graphopt.rewrite import Rule
 
 
 @click.group("passes", invoke_without_command=True)
@@ -62,12 +65,7 @@ def show(name: str, as_json: bool) -> None:
     docs = _field_docs(loaded.Options)
     for choice in choices:
         choice["help"] = docs.get(choice["name"], "")
-    rules: list[dict[str, Any]] = []
-    if issubclass(loaded, RewritePass):
-        rules = [
-            {"name": r.name, "fidelity": r.fidelity, "requires": [reason for reason, _ in r.guards]}
-            for r in loaded.rules
-        ]
+    rules = [_rule(one) for one in loaded.rules] if issubclass(loaded, RewritePass) else []
     doc = inspect.getdoc(inspect.getmodule(loaded)) or inspect.getdoc(loaded) or ""
     if as_json:
         click.echo(json.dumps({
@@ -83,6 +81,17 @@ def show(name: str, as_json: bool) -> None:
     for one in rules:
         condition = f": {'; '.join(one['requires'])}" if one["requires"] else ""
         click.echo(f"\nRule {one['name']} ({one['fidelity']}){condition}")
+        click.echo(f"  consumes {', '.join(one['consumes'])}; produces {', '.join(one['produces']) or 'nothing new'}")
+
+
+def _rule(one: Rule) -> dict[str, Any]:
+    from graphopt.legalize.substitution import consumes
+    from graphopt.testing.products import products
+
+    return {
+        "name": one.name, "fidelity": one.fidelity, "requires": [reason for reason, _ in one.guards],
+        "consumes": consumes(one), "produces": products(one) if one.examples else [],
+    }  # fmt: skip
 
 
 def _option(field: dataclasses.Field[Any]) -> dict[str, Any]:

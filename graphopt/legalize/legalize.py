@@ -11,7 +11,7 @@ import onnx_ir as ir
 from graphopt.ir.edit import nodes_of
 from graphopt.ir.validate import describe
 from graphopt.legalize.plan import Plan, Planner
-from graphopt.rewrite import NearMiss, Rewrite, Rule
+from graphopt.rewrite import Rewrite, Rule
 from graphopt.rewrite.apply import Rewriter
 from graphopt.support.backend import Costs
 from graphopt.support.table import Table
@@ -35,14 +35,15 @@ class Legalized:
         return Counter(one.rule for one in self.rewrites)
 
     @property
-    def misses(self) -> list[NearMiss]:
-        """Each rule that was tried in vain at a node that stayed illegal."""
-        return [
-            NearMiss(tried.rule, node, node, tried.reason)
-            for node, plan in self.illegal.items()
-            for tried in plan.tried
-            if tried.rule
-        ]
+    def advice(self) -> dict[str, str]:
+        """For each node that stayed illegal, by name: what was tried and why it was no way."""
+        return {node: _told(plan) for node, plan in self.illegal.items()}
+
+
+def _told(plan: Plan) -> str:
+    if not plan.tried:
+        return "no rule is known that replaces it: change the model there, or register a substitution"
+    return "legalize found no way: " + "; ".join(f"{one.rule}: {one.reason}" for one in plan.tried)
 
 
 def legalize(model: ir.Model, table: Table, rules: Sequence[Rule], costs: Costs, made_by: str = "") -> Legalized:
@@ -66,12 +67,12 @@ def legalize(model: ir.Model, table: Table, rules: Sequence[Rule], costs: Costs,
         plan = planner.plan(node)
         if plan.rule is None:
             if plan.hopeless:
-                done.illegal[describe(node)] = plan
+                done.illegal[describe(node).removeprefix("-> ")] = plan
             continue
         match = plan.rule.match(node)
         applied = rewriter.apply(plan.rule, match) if match is not None else None
         if applied is None:
-            done.illegal[describe(node)] = plan
+            done.illegal[describe(node).removeprefix("-> ")] = plan
             continue
         done.rewrites.append(applied.record)
         waiting.extendleft(reversed(applied.made))

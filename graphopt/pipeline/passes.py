@@ -32,6 +32,7 @@ class PassResult:
         model: the new model, None where the pass changed the given one in place.
         log: its rewrites one by one, where it has them.
         misses: near misses of the rules that the run was asked to explain.
+        advice: for nodes, by name, that the backend still does not take: what was tried, and what would help.
     """
 
     rewrites: int
@@ -39,6 +40,7 @@ class PassResult:
     model: ir.Model | None = None
     log: tuple[Rewrite, ...] = ()
     misses: tuple[NearMiss, ...] = ()
+    advice: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -142,9 +144,12 @@ def _adapter(options: type) -> Any:
 
 
 def _validated(one: Pass, options: Mapping[str, Any]) -> Any:
+    fields = dataclasses.fields(one.Options)
+    if not options and not any(f.default is f.default_factory is dataclasses.MISSING for f in fields):
+        return one.Options()
     from pydantic import ValidationError
 
-    known = [f.name for f in dataclasses.fields(one.Options)]
+    known = [f.name for f in fields]
     for name in options:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

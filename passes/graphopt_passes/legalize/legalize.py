@@ -32,6 +32,4 @@ class Legalize(Pass):
         done = legalize(model, backend.table(), [rule for _, rule in rules], backend.costs, made_by=self.name)
         told = [f"{name} {count}" for name, count in sorted(done.counts.items())]
         told += [f"{len(done.illegal)} nodes stay illegal"] if done.illegal else []
-        return PassResult(
-            len(done.rewrites), ", ".join(told + problems), log=tuple(done.rewrites), misses=tuple(done.misses)
-        )
+        return PassResult(len(done.rewrites), ", ".join(told + problems), log=tuple(done.rewrites), advice=done.advice)
