@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
@@ -14,7 +15,6 @@ from graphopt.pipeline import make_backend
 from graphopt.report.model import BackendCheck, Check, CheckedModel, Finding, Support
 from graphopt.source import Source
 from graphopt.support.backend import Backend
-from graphopt.support.check import check as hold
 from graphopt.verify import check_dims
 
 if TYPE_CHECKING:
@@ -36,31 +36,52 @@ def check(
         model: a path, the bytes of a file, or a model in memory, which is not changed.
         backends: names, or backends.
         dims: sizes of dynamic dimensions by name, or whole shapes by input name.
-        toolchain: the version whose table to use, as "2.7.0" or "onnxruntime-qnn 2.7.0"; the one in use where None.
+        toolchain: the toolchain whose table to use, by its whole name or a word of it, as "2.7.0" or "gpu-delegate";
+            the measured one in use where None.
 
     Raises:
         UserError: the model, a name or the version is wrong.
     """
+    from graphopt.support.check import check as hold
+    from graphopt.support.foresight import Views
+
     source = Source(model)
     loaded = source.fresh()
     _fix(loaded, dict(dims or {}))
     infer_shapes(loaded)
+    views = Views(loaded)
     found: dict[str, BackendCheck] = {}
     for one in backends:
         backend = make_backend(one) if isinstance(one, str) else one
-        answer = hold(loaded, _table(backend) if toolchain is None else _table_of(backend, toolchain))
+        table = _table(backend) if toolchain is None else _table_of(backend, toolchain)
+        answer = hold(views, table, _table_of(backend, table.after) if table.after else None)
         found[backend.name] = BackendCheck(
-            toolchain=answer.toolchain, nodes=answer.nodes, supported=answer.supported, segments=answer.segments,
+            toolchain=answer.toolchain, documented=answer.documented, nodes=answer.nodes, supported=answer.supported,
+            segments=answer.segments,
             unsupported=tuple(Finding(**f.as_json()) for f in answer.findings), macs=answer.macs,
             supported_macs=answer.supported_macs, crossing_bytes=answer.crossing_bytes,
         )  # fmt: skip
     return Check(model=CheckedModel(path=source.name, nodes=count_nodes(loaded)), backends=found)
 
 
-def support_of(model: ir.Model, target: Backend | None, dims: dict[str, int | tuple[int, ...]]) -> Support | None:
-    """What the backend's table says of a model; the model is not changed but for inferred shapes."""
+def support_of(
+    model: ir.Model,
+    target: Backend | None,
+    dims: dict[str, int | tuple[int, ...]],
+    advice: Mapping[str, str] = MappingProxyType({}),
+) -> Support | None:
+    """What the backend's table says of a model; the model is not changed but for inferred shapes.
+
+    Args:
+        model: the model.
+        target: the backend; None has no table.
+        dims: sizes of dynamic dimensions.
+        advice: what passes say of nodes, in place of the general remedy.
+    """
     if target is None:
         return None
+    from graphopt.support.check import check as hold
+
     looked_at = model
     if dims:
         looked_at = model.clone()
@@ -69,7 +90,9 @@ def support_of(model: ir.Model, target: Backend | None, dims: dict[str, int | tu
     answer = hold(looked_at, _table(target))
     return Support(
         nodes=answer.nodes, supported=answer.supported,
-        unsupported=tuple(Finding(**f.as_json()) for f in answer.findings),
+        unsupported=tuple(
+            Finding(**{**f.as_json(), "remedy": advice.get(f.node, f.remedy)}) for f in answer.findings
+        ),
     )  # fmt: skip
 
 
@@ -101,9 +124,10 @@ def _table(backend: Backend) -> Table:
 
 
 def _table_of(backend: Backend, toolchain: str) -> Table:
-    tables = backend.tables()
-    for table in tables:
-        if toolchain in (table.toolchain, table.toolchain.rpartition(" ")[2]):
-            return table
-    known = ", ".join(table.toolchain for table in tables)
-    raise UserError(f"no table of {backend.name} was measured from {toolchain}: there is {known}")
+    tables, wanted = backend.tables(), toolchain.lower()
+    named = [table for table in tables if wanted in (table.toolchain.lower(), *table.toolchain.lower().split())]
+    if len(named) == 1:
+        return named[0]
+    known = ", ".join(table.toolchain for table in named or tables)
+    what = "several tables" if named else "no table"
+    raise UserError(f"there is {what} of {backend.name} for {toolchain!r}: name one word of {known}")

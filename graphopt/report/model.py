@@ -279,6 +279,7 @@ class BackendCheck:
         segments: pieces that the target would run with the unsupported nodes between them; 1 when it takes all.
         macs, supported_macs: multiply-accumulates in all, and those in supported nodes.
         crossing_bytes: what would cross between the target and the fallback at each inference.
+        documented: where the table was read; a table without it was measured.
     """
 
     toolchain: str
@@ -289,6 +290,7 @@ class BackendCheck:
     macs: int | None = field(default=None, metadata=_LATER)
     supported_macs: int | None = field(default=None, metadata=_LATER)
     crossing_bytes: int | None = field(default=None, metadata=_LATER)
+    documented: str = field(default="", metadata=_LATER)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,6 +79,10 @@ def render_check(check: Check | Mapping[str, Any], console: Console, *, verbose:
         )
     parts: list[RenderableType] = [heading, Text(), table]
     for name, answer in check.backends.items():
+        if answer.documented:
+            told = f"{name}: from the vendor's documentation, not measured: {answer.documented}"
+            parts += [Text(), Text(words.printable(told), "yellow")]
+    for name, answer in check.backends.items():
         parts += _findings(f"Not supported by {words.printable(name)}", words.group(answer.unsupported), verbose)
     _show(Group(*parts), console)
 
@@ -124,15 +128,18 @@ def _findings(heading: str, groups: Sequence[FindingGroup], verbose: bool = Fals
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
-    for found in groups:
+    for found in groups if verbose else words.across_operators(groups):
         body = Text.assemble((words.printable(found.op_type or "model"), "bold"), f"  {words.printable(found.reason)}")
         named = [words.printable(name) for name in found.nodes if name]
         shown = named if verbose else named[:_NAMES_SHOWN]
         if shown:
             more = f" and {len(named) - len(shown)} more" if len(shown) < len(named) else ""
             body.append(f"\nat {', '.join(shown)}{more}", "dim")
+        effect = next((effect for effect in words.HARM if found.evidence.startswith(effect)), "")
+        if effect and not verbose:
+            body.append(f"\notherwise: {effect}", "red")
         if found.evidence and verbose:
-            body.append(f"\nmeasured: {words.printable(found.evidence)}", "dim")
+            body.append(f"\nevidence: {words.printable(found.evidence)}", "dim")
         if found.remedy:
             body.append("\nremedy: ", "green").append(words.printable(found.remedy))
         table.add_row(Text(f"{len(found.nodes)} ×", "red"), body)

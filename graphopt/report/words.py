@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from graphopt.report.model import Finding, OutputError, PassRecord, Report
 
+_OPERATORS = 3
+"""How many operators are named of a trouble that several have."""
 Tone = Literal["good", "bad", "plain"]
 
 
@@ -118,6 +120,27 @@ def group(findings: Sequence[Finding]) -> tuple[FindingGroup, ...]:
         groups.setdefault((found.op_type, found.reason, found.evidence, found.remedy), []).append(found.node)
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
     return tuple(FindingGroup(*cause, nodes=tuple(nodes)) for cause, nodes in ordered)
+
+
+HARM = ("wrong result", "crash", "hang")
+"""What a vendor may do that is worse than to refuse, as evidence begins."""
+
+
+def across_operators(groups: Sequence[FindingGroup]) -> tuple[FindingGroup, ...]:
+    """Groups with the same reason and remedy as one, their operators named together; the evidence is the first's."""
+    merged: dict[tuple[str, str, str], list[FindingGroup]] = {}
+    for found in groups:
+        harm = next((effect for effect in HARM if found.evidence.startswith(effect)), "")
+        merged.setdefault((found.reason, found.remedy, harm), []).append(found)
+    together = []
+    for same in merged.values():
+        names = list(dict.fromkeys(found.op_type for found in same))
+        told = ", ".join(names[:_OPERATORS]) + (
+            f" and {len(names) - _OPERATORS} more" if len(names) > _OPERATORS else ""
+        )
+        nodes = tuple(name for found in same for name in found.nodes)
+        together.append(replace(same[0], op_type=told, nodes=nodes))
+    return tuple(sorted(together, key=lambda found: -len(found.nodes)))
 
 
 def title(report: Report) -> str:

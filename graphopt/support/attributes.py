@@ -50,9 +50,20 @@ def attribute_facts(node: ir.Node, defaults: Mapping[str, Any]) -> dict[str, Fac
         known["axes"] = _axes(node, rank)
         if known["axes"] != "all" and "attr.noop_with_empty_axes" in known:
             known["attr.noop_with_empty_axes"] = 0  # with axes it says nothing
+    known.update(_idle(node, known))
     known.update(window_facts(node))
     known.update(resize_facts(node))
     return known
+
+
+def _idle(node: ir.Node, known: Mapping[str, Fact]) -> dict[str, Fact]:
+    """Defaults for the attributes of a Resize that say nothing in its mode."""
+    if node.op_type != "Resize":
+        return {}
+    idle: dict[str, Fact] = {} if known.get("attr.mode") == "nearest" else {"attr.nearest_mode": "round_prefer_floor"}
+    if known.get("attr.mode") != "cubic" and known.get("attr.antialias", 0) == 0:
+        idle["attr.exclude_outside"] = 0
+    return {name: value for name, value in idle.items() if name in known}
 
 
 _SKIP: Final[Any] = object()
@@ -64,6 +75,8 @@ def _attribute(node: ir.Node, name: str, value: Any, default: Any, rank: int | N
         return _pads(value, None if kernel is None or kernel.is_ref() else kernel.as_ints())
     if name in _CLASSES:
         return _CLASSES[name](value)
+    if name in ("start", "end"):
+        return "default" if value == default else "other"
     if name == "group":
         return _group(node, value)
     if name in ("axis", "batch_axis", "time_axis") and value is not None:

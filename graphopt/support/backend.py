@@ -123,11 +123,14 @@ class Backend(abc.ABC):
         return load(self._folder() / "table.json")
 
     def tables(self) -> list[Table]:
-        """All measured tables: the one in use, then those of other toolchains, `table-*.json` beside the class."""
+        """All tables: the one in use, then those of other toolchains, `table-*.json` beside the class.
+
+        Measured ones go before documented ones.
+        """
         from graphopt.support.table import load
 
-        others = sorted(self._folder().glob("table-*.json"), reverse=True)
-        return [self.table(), *(load(file) for file in others)]
+        others = [load(file) for file in sorted(self._folder().glob("table-*.json"), reverse=True)]
+        return [self.table(), *sorted(others, key=lambda table: table.evidence == "documented")]
 
     def _folder(self) -> Path:
         return Path(inspect.getfile(type(self))).parent

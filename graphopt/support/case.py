@@ -28,7 +28,9 @@ class Arg:
         shape: its shape.
         dtype: as numpy names it; bfloat16 comes from ml_dtypes.
         constant: whether it is an initializer.
-        kind: what its values are like: "normal", "positive", "unit" (inside ±0.9) or "index" (0 or 1).
+        kind: what its values are like: "normal", "positive", "unit" (inside ±0.9), "near one" (so that a product of
+            thousands stays in range), "distinct" (no two alike along any axis, so that an order has no ties) or
+            "index" (0 or 1).
         values: the values themselves, where they matter.
         attribute: name of the attribute that older versions of the operator have in its place.
     """
@@ -50,6 +52,14 @@ class Arg:
             return rng.integers(0, 2, self.shape).astype(dtype)
         if self.dtype == "bool":
             return rng.integers(0, 2, self.shape).astype(bool)
+        if self.kind == "distinct":
+            size = max(self.shape, default=1)
+            places = sum(np.indices(self.shape), np.zeros(self.shape, np.int64)) % size
+            low = 0 if self.dtype.startswith("u") else -(size // 2)
+            return (rng.permutation(size) + low)[places].astype(dtype)
+        if self.kind == "near one":
+            signs = rng.choice([-1, 1] if self.dtype.startswith("int") else [1], self.shape)
+            return (signs if "int" in self.dtype else 1 + rng.integers(-4, 5, self.shape) / 64).astype(dtype)
         if "int" in self.dtype:
             low = 1 if self.kind == "positive" else 0 if self.dtype.startswith("u") else -4
             return rng.integers(low, 6, self.shape).astype(dtype)
@@ -185,6 +195,13 @@ def _withdrawn(name: str, version: int) -> bool:
     return schema is not None and schema.deprecated
 
 
+def checked(case: Case) -> bool:
+    """Whether the checker knows the operator: onnxruntime may crash on a malformed one of its own."""
+    from onnx import defs
+
+    return not case.domain and bool(defs.has(case.op_type))
+
+
 def allowed(op_type: str, opset: int, dtypes: Sequence[str], index: int = 0) -> list[str]:
     """Those dtypes that the schema lets input `index` have."""
     from onnx import defs
@@ -193,6 +210,15 @@ def allowed(op_type: str, opset: int, dtypes: Sequence[str], index: int = 0) -> 
     types = schema.inputs[min(index, len(schema.inputs) - 1)].types
     words = {"float32": "float", "float64": "double"}
     return [dtype for dtype in dtypes if f"tensor({words.get(dtype, dtype)})" in types]
+
+
+def alike(op_type: str, opset: int, count: int, index: int) -> list[int]:
+    """Those of the first `count` inputs whose dtype is by the schema that of input `index`, itself included."""
+    from onnx import defs
+
+    inputs = defs.get_schema(op_type, opset).inputs
+    kinds = [str(inputs[min(place, len(inputs) - 1)].type_str) for place in range(count)] if inputs else []
+    return [place for place, kind in enumerate(kinds) if kind == kinds[index]]
 
 
 def model(case: Case, opset: int, name: str) -> tuple[onnx.ModelProto, dict[str, np.ndarray]] | None:

@@ -1,51 +1,28 @@
-"""Hold a model against a support table: which nodes the toolchain takes, and of the others why not, says who, what now.
+"""Hold a model against a support table: which nodes the toolchain takes, and what a fallback would make of the others.
 
 Nothing of a vendor is needed here; the table is what the vendor said when it was measured.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from graphopt.ir.edit import bodies
-from graphopt.ir.infer import infer_shapes
-from graphopt.support.facts import facts
+from graphopt.ir.edit import bodies, constant
+from graphopt.support.diagnose import Finding as Finding
+from graphopt.support.diagnose import diagnose as diagnose
+from graphopt.support.diagnose import unread
+from graphopt.support.foresight import View, Views
+from graphopt.support.free_dims import free_dims
 from graphopt.support.macs import macs
 from graphopt.support.partition import Partition, partition
-from graphopt.support.predicate import UNKNOWN, Facts, Is, found, name_of
-from graphopt.support.remedy import remedy
-from graphopt.support.schemas import operator
-from graphopt.support.table import Condition, Row, Table
+from graphopt.support.remedy import DIM
+from graphopt.support.table import Table
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One reason why a node is not supported.
-
-    Attributes:
-        node: its name; that of its first output where it has none.
-        op_type: its operator.
-        reason: which condition failed and what was found, one sentence.
-        evidence: what the vendor did, the probes that show it and the toolchain.
-        remedy: what would make the node legal.
-        effect: the vendor's behavior: "rejected", "wrong result", "crash", "hang" or "unmeasured".
-    """
-
-    node: str
-    op_type: str
-    reason: str
-    evidence: str
-    remedy: str
-    effect: str
-
-    def as_json(self) -> dict[str, str]:
-        """The finding in the words of graphopt.check/1."""
-        return {name: getattr(self, name) for name in ("node", "op_type", "reason", "evidence", "remedy")}
 
 
 @dataclass(frozen=True)
@@ -54,6 +31,7 @@ class CheckResult:
 
     Attributes:
         backend, toolchain: the table's.
+        documented: where the table was read, "" where it was measured.
         nodes: how many nodes there are, those in bodies and functions included, Constant nodes not.
         supported: how many of them the toolchain takes.
         findings: at least one for each node that it does not take, in the order of the graph.
@@ -64,6 +42,7 @@ class CheckResult:
 
     backend: str
     toolchain: str
+    documented: str
     nodes: int
     supported: int
     findings: tuple[Finding, ...]
@@ -73,8 +52,8 @@ class CheckResult:
 
     @property
     def ok(self) -> bool:
-        """Whether every node is supported."""
-        return self.supported == self.nodes
+        """Whether every node is supported, and the model as a whole is one that the toolchain reads."""
+        return not self.findings
 
     @property
     def segments(self) -> int:
@@ -101,99 +80,102 @@ class CheckResult:
         }
 
 
-def check(model: ir.Model, table: Table) -> CheckResult:
+def check(model: ir.Model | Views, table: Table, after: Table | None = None) -> CheckResult:
     """Hold a model against a table.
 
     Args:
         model: the model, with shapes and dtypes inferred as far as they can be; it is not changed. Functions are
-            looked into where they are called.
+            looked into where they are called. `Views` of it, where it is held against several tables.
         table: the backend's table.
+        after: the table that must take a node first, where `table.after` names one.
 
     Returns:
         Counts, one finding or more for each unsupported node, and the partition that a fallback would make.
     """
-    model = _inlined(model)
+    views = model if isinstance(model, Views) else Views(model)
+    seen = views.view((after or table).reads.foresight)
+    told = _Told(views, seen, [table] if after is None else [after, table])
+    options = free_dims(seen.model) or DIM
     findings: dict[ir.Node, list[Finding]] = {}
     nodes = supported = total = covered = 0
-    for node in every(model.graph):
+    for place, node in enumerate(every(seen.model.graph)):
         nodes += 1
-        wrong = diagnose(node, table, model.graph.opset_imports)
-        count = macs(node) or 0
+        wrong = told.of(node, place)
+        count = 0 if node in seen.ahead else macs(node) or 0
         total += count
         if wrong:
             findings[node] = wrong
         else:
             supported += 1
             covered += count
-    main = [node for node in model.graph if not _is_constant(node)]
+    main = [node for node in seen.model.graph if not _is_constant(node) and node not in seen.ahead]
     off = [node for node in main if node in findings or any(inner in findings for inner in _inside(node))]
     return CheckResult(
         backend=table.backend,
         toolchain=table.toolchain,
+        documented=table.source if table.evidence == "documented" else "",
         nodes=nodes,
         supported=supported,
-        findings=tuple(finding for group in findings.values() for finding in group),
+        findings=(
+            *unread(seen.model, table),
+            *(replace(f, remedy=f.remedy.replace(DIM, options)) for group in findings.values() for f in group),
+        ),
         macs=total,
         supported_macs=covered,
         partition=partition(main, off),
     )
 
 
-def diagnose(node: ir.Node, table: Table, opsets: dict[str, int]) -> list[Finding]:
-    """Why a node is not supported, one finding a broken condition; empty where it is.
+class _Told:
+    """What tables say of the nodes of a view, all of which must take a node."""
 
-    Args:
-        node: the node.
-        table: the backend's table.
-        opsets: the model's opset version by domain.
-    """
-    name = node.name or next((value.name for value in node.outputs if value.name), None) or ""
-    domain = "" if node.domain == "ai.onnx" else node.domain
-    told = f"{domain}::{node.op_type}" if domain else node.op_type
-    schema = operator(domain, node.op_type, opsets.get(domain, opsets.get("ai.onnx", 1) if not domain else 1))
-    rows = table.by_op.get((domain, node.op_type), [])
-    ask = f"measure it with `graphopt probe -b {table.backend} --op {node.op_type}`"
+    def __init__(self, views: Views, seen: View, tables: Sequence[Table]) -> None:
+        self._views, self._seen, self._tables = views, seen, tables
 
-    def one(reason: str, evidence: str, advice: str, effect: str) -> Finding:
-        return Finding(name, node.op_type, reason, evidence, advice, effect)
+    def of(self, node: ir.Node, place: int) -> list[Finding]:
+        """Findings on the node at a place of `every`."""
+        ahead = node in self._seen.ahead
+        if ahead and not self._on_constants(node):
+            return []
+        for table in self._tables:
+            found = diagnose(node, table, self._seen.model.graph.opset_imports)
+            if ahead:  # in general constants are computed; the table knows operators of which that has been refused
+                found = [finding for finding in found if finding.effect != "unmeasured"]
+            if found:
+                return self._explained(found, node, place, table)
+        return []
 
-    if not rows or schema is None:
-        reason = f"no probe of {told} has been measured"
-        if schema is None:
-            reason = f"{told} is not an operator that ONNX defines at this opset"
-            ask = "replace it by ONNX operators, or register a pass that does"
-        return [one(reason, f"none in the table of {table.toolchain}", ask, "unmeasured")]
-    here = [row for row in rows if row.since[0] <= schema.since <= row.since[1]]
-    if not here:
-        spans = ", ".join(f"{row.since[0]} to {row.since[1]}" for row in rows)
-        reason = f"version {schema.since} of {told} has not been measured, only versions {spans}"
-        return [
-            one(reason, f"none in the table of {table.toolchain}", f"convert the model's opset, or {ask}", "unmeasured")
-        ]
-    known = facts(node, schema)
-    # A row is one cell of what is supported: the node needs one that takes it, and hears of the nearest otherwise.
-    answers = [_broken(row, known) for row in here]
-    nearest = min(range(len(here)), key=lambda index: len(answers[index]) + 100 * (here[index].status == "unsupported"))
-    row = here[nearest]
-    if row.status == "unsupported":
-        evidence = _evidence(row.effect or "rejected", row.says, row.probes, table)
-        return [
-            one(
-                f"{told} is not supported in any form measured",
-                evidence,
-                remedy(node.op_type),
-                row.effect or "rejected",
-            )
-        ]
-    return [
-        one(
-            _reason(condition, known, node),
-            _evidence_of(condition, table),
-            condition.remedy or remedy(node.op_type, condition.must, known),
-            condition.effect,
-        )
-        for condition in answers[nearest]
-    ]
+    def _on_constants(self, node: ir.Node) -> bool:
+        read = [value for value in node.inputs if value is not None]
+        return bool(read) and all(constant(value) is not None for value in read)
+
+    def _explained(self, found: list[Finding], node: ir.Node, place: int, table: Table) -> list[Finding]:
+        """The findings that are the node's own: what only comes of a computed size before it is said as such."""
+        opsets = self._seen.model.graph.opset_imports
+        if table.reads.foresight == "sizes":
+            # Such a toolchain decides for each operator what it computes ahead: rows of what is folded tell.
+            known, ahead = self._folded
+            return diagnose(known[place], table, opsets) if known[place] in ahead else found
+        sized = self._sized
+        if table.reads.foresight != "none" or sized is None:
+            return found
+        own = diagnose(sized[place], table, opsets)
+        return own or [replace(
+            found[0],
+            reason="its shapes are only known once the sizes computed before it are folded",
+            evidence=f"{table.toolchain} does not work out computed sizes ({found[0].reason})",
+            remedy="run the pass `fold-constants` first, as `graphopt run` does",
+        )]  # fmt: skip
+
+    @functools.cached_property
+    def _folded(self) -> tuple[list[ir.Node], frozenset[ir.Node]]:
+        view = self._views.view("constants")
+        return list(every(view.model.graph)), view.ahead
+
+    @functools.cached_property
+    def _sized(self) -> list[ir.Node] | None:
+        model = self._views.view("sizes").model
+        return None if model is self._seen.model else list(every(model.graph))
 
 
 def every(graph: ir.Graph) -> Iterator[ir.Node]:
@@ -212,43 +194,3 @@ def _inside(node: ir.Node) -> Iterator[ir.Node]:
 
 def _is_constant(node: ir.Node) -> bool:
     return node.op_type == "Constant" and node.domain in ("", "ai.onnx")
-
-
-def _inlined(model: ir.Model) -> ir.Model:
-    if not model.functions:
-        return model
-    from onnx_ir.passes.common import InlinePass
-
-    inlined = InlinePass()(model.clone()).model
-    infer_shapes(inlined)  # a function's body has no shapes until it stands where it is called
-    return inlined
-
-
-def _broken(row: Row, known: Facts) -> list[Condition]:
-    return [condition for condition in row.require if condition.must.holds(known) is not True]
-
-
-def _reason(condition: Condition, known: Facts, node: ir.Node) -> str:
-    must = condition.must
-    unknown = [name for name in must.facts() if known.get(name) == UNKNOWN]
-    if unknown:
-        return f"{name_of(unknown[0])} is not known{_of(unknown[0], node)}: {must.sentence()}"
-    note = " (no probe has gone there)" if condition.effect == "unmeasured" and isinstance(must, Is) else ""
-    return f"{must.sentence()}, {found(must, known)}{note}"
-
-
-def _of(fact: str, node: ir.Node) -> str:
-    parts = fact.split(".")
-    value = node.inputs[int(parts[1])] if parts[0] == "input" and int(parts[1]) < len(node.inputs) else None
-    return f" ({value.name})" if value is not None else ""
-
-
-def _evidence_of(condition: Condition, table: Table) -> str:
-    return _evidence(condition.effect, condition.says, condition.probes, table)
-
-
-def _evidence(effect: str, says: str, probes: Sequence[str], table: Table) -> str:
-    if effect == "unmeasured":
-        return f"not probed on {table.toolchain}"
-    words = f", “{says}”" if says else ""
-    return f"{effect} by {table.toolchain} in {', '.join(probes[:2])}{words}"

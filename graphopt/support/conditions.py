@@ -11,7 +11,7 @@ taken probes would be the greatest coincidence. It is widened to the other value
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from graphopt.support.predicate import UNKNOWN, All, Fact, Is, Not
@@ -24,6 +24,7 @@ _ORDERED: Final[Mapping[str, tuple[Fact, ...]]] = {
     "attr.pads": ("zero", "symmetric", "asymmetric", "wide"),
     "window.pads": ("zero", "symmetric", "asymmetric", "wide"),
     "window.size": ("1", "up to 3", "from 4"),
+    "window.volume": ("up to 256", "up to 1024", "up to 4096", "up to 10000", "more"),
     "attr.group": ("1", "grouped", "depthwise"),
     "attr.axis": ("first", "channel", "inner", "last"),
     "broadcast": ("same", "scalar", "channel", "trailing", "one-sided", "mutual"),
@@ -38,6 +39,8 @@ _CLOSED: Final[Mapping[str, tuple[Fact, ...]]] = {
     **{f"attr.{name}": (0, 1) for name in ("ceil_mode", "count_include_pad", "keepdims", "transA", "transB")},
 }
 """All values of facts that have few."""
+_FREE: Final = frozenset({"batch"})
+"""Facts of which only what refused probes show is forbidden: few operators care, and most probes have a batch of one."""
 _FEW: Final = 4
 """How many probe ids a condition or a row quotes."""
 _LONGEST: Final = 4
@@ -51,13 +54,21 @@ With three expected, to find none has a probability of 5 % (Poisson, e⁻³).
 Atom = tuple[str, Fact]
 
 
-def conditions(taken: Sequence[Result], refused: Sequence[Result]) -> tuple[list[Condition], list[Result]]:
+def conditions(
+    taken: Sequence[Result], refused: Sequence[Result], limited: Collection[str] | None = None
+) -> tuple[list[Condition], list[Result]]:
     """Conditions that hold for every taken probe and fail for every refused one that can be told from those.
+
+    Args:
+        taken: probes that were taken.
+        refused: probes that were not.
+        limited: facts that are kept to the values that taken probes have; all of them where None. Of the others only
+            what refused probes show is forbidden.
 
     Returns:
         The conditions, and the refused probes that none of them explains.
     """
-    limits = dict(_limits(taken, refused))
+    limits = {name: must for name, must in _limits(taken, refused) if limited is None or name in limited}
     broken = {
         result.id: [name for name, must in limits.items() if must.holds(result.facts) is False] for result in refused
     }
@@ -81,7 +92,7 @@ def _limits(taken: Sequence[Result], refused: Sequence[Result]) -> Iterator[tupl
     for name in sorted({name for result in (*taken, *refused) for name in result.facts}):
         seen = {result.facts[name] for result in taken if name in result.facts} - {UNKNOWN}
         seen |= _between(name, seen, {result.facts[name] for result in refused if name in result.facts})
-        if seen and not _everything(name, seen):
+        if seen and name not in _FREE and not _everything(name, seen):
             values = sorted(seen, key=lambda value: (str(type(value)), str(value)))
             yield name, Is.model_validate({"fact": name, "in": values})
 

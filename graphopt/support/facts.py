@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Final
 
 from graphopt.ir.edit import constant
 from graphopt.support.attributes import attribute_facts, dims_of, dtype_name
-from graphopt.support.predicate import UNKNOWN, Fact
+from graphopt.support.patterns import PATTERNS, pattern
+from graphopt.support.predicate import UNKNOWN, Fact, Facts
 from graphopt.support.schemas import Operator
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 
+FOLDABLE: Final = "inputs.foldable"
+"""The fact that says whether all inputs of a node are constants."""
 FEW_STEPS: Final = 4
 """Up to so many time steps of a recurrent operator are few."""
 _RESHAPING: Final = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Expand", "Gather", "GatherND", "OneHot", "Tile"})
@@ -65,18 +68,30 @@ def facts(node: ir.Node, schema: Operator) -> dict[str, Fact]:
         known["outputs"] = sum(1 for value in node.outputs if value.uses() or value.is_graph_output())
     if node.op_type in _RESHAPING:
         known["output.0.rank"] = _output_rank(node)
+    if node.op_type in PATTERNS and not node.domain:
+        known["pattern"] = pattern(node)
     if node.op_type in ("LSTM", "GRU", "RNN"):
         known["steps"] = _steps(node)
     known["shapes"] = _shapes(node)
+    if (batch := _batch(node)) is not None:
+        known["batch"] = batch
     if shapes:
-        known["inputs.foldable"] = all(constant(value) is not None for value in node.inputs if value is not None)
+        known[FOLDABLE] = all(constant(value) is not None for value in node.inputs if value is not None)
     made = [dims_of(value) for value in node.outputs]
-    known["empty"] = any(shape is not None and 0 in shape for shape in (*shapes, *made))
+    known["empty"] = any(shape is not None and 0 in shape for shape in (*_data(node, schema, shapes), *made))
     if len(shapes) > 1 and (schema.variadic or schema.required > 1) and node.op_type in _BROADCASTING:
         known["broadcast"] = broadcasting(shapes)
     known.update(attribute_facts(node, schema.attributes))
     known.update(_quantization(node))
     return known
+
+
+def folds(op_type: str, known: Facts) -> bool:
+    """Whether a node is computed ahead of time: all its inputs are constants.
+
+    A quantizer is not: the DequantizeLinear of constant weights stays, since it says how they are stored.
+    """
+    return known.get(FOLDABLE) is True and op_type not in ("QuantizeLinear", "DequantizeLinear")
 
 
 def broadcasting(shapes: Sequence[tuple[int | str, ...] | None]) -> str:
@@ -109,13 +124,31 @@ def broadcasting(shapes: Sequence[tuple[int | str, ...] | None]) -> str:
     return ("same", "scalar", "channel", "trailing", "one-sided", "mutual")[worst]
 
 
+def _batch(node: ir.Node) -> Fact:
+    """How many there are along the first axis of the first input; None for vectors and scalars, which have no batch."""
+    dims = dims_of(node.inputs[0]) if node.inputs and node.inputs[0] is not None else None
+    if dims is None or len(dims) < 3:
+        return None
+    return "open" if not isinstance(dims[0], int) else "one" if dims[0] == 1 else "several"
+
+
+def _data(
+    node: ir.Node, schema: Operator, shapes: Sequence[tuple[int | str, ...] | None]
+) -> Sequence[tuple[int | str, ...] | None]:
+    """The shapes that are those of data: an empty list of sizes or axes, or an empty roi, is as good as any other."""
+    if node.op_type in ("ConstantOfShape", "RandomNormal", "RandomUniform"):
+        return ()
+    return shapes if schema.variadic else shapes[:1]
+
+
 def _steps(node: ir.Node) -> Fact:
     # a compiler that unrolls them may take long over many
     dims = dims_of(node.inputs[0]) if node.inputs and node.inputs[0] is not None else None
     axis = 1 if "layout" in node.attributes and node.attributes["layout"].value == 1 else 0
-    if dims is None or len(dims) <= axis or not isinstance(dims[axis], int):
+    if dims is None or len(dims) <= axis:
         return UNKNOWN
-    return "few" if int(dims[axis]) <= FEW_STEPS else "many"
+    steps = dims[axis]
+    return "open" if not isinstance(steps, int) else "few" if steps <= FEW_STEPS else "many"
 
 
 def _shapes(node: ir.Node) -> Fact:

@@ -11,6 +11,9 @@ from graphopt.support.case import Arg, Case
 from graphopt.support.draw import Draw, Shape
 from graphopt.support.sweep_words import integers
 
+RECURRENT: Final = ("LSTM", "GRU", "RNN")
+"""Operators whose sizes all hang together, and whose sweep has forms that take a compiler minutes: only drawn whole."""
+
 
 def _unary(op: str, d: Draw) -> Case:
     domains = {"positive": ("Sqrt", "Log", "Reciprocal"), "unit": ("Asin", "Acos", "Atanh", "Tan")}
@@ -93,7 +96,12 @@ def _pool(op: str, d: Draw) -> Case:
         window["p"] = d.one(1, 2, 3)
     if d.chance(0.05):
         window["dilations"] = [2] * spatial
-    image = [d.rng.randint(4, 9 if spatial < 3 else 6) for _ in range(spatial)]
+    if "pads" in window:
+        # a window on nothing but padding has no greatest element
+        window["pads"] = [
+            min(pad, size - 1) for pad, size in zip(window["pads"], 2 * window["kernel_shape"], strict=True)
+        ]
+    image = [d.rng.randint(max(4, size), 9 if spatial < 3 else 6) for size in window["kernel_shape"]]
     x = Arg((d.one(1, 1, 2), d.one(1, 2, 3, 4, 8), *image))
     return Case(op, "", (x,), window, outputs=2 if op == "MaxPool" and d.chance(0.06) else 1)
 
@@ -125,7 +133,8 @@ def _reduce(op: str, d: Draw) -> Case:
         axes = [axis - len(shape) for axis in axes]
     more = {"keepdims": d.one(0, 1)} if d.chance(0.8) else {}
     given = () if d.chance(0.12) else (integers("axes", *axes),)
-    return Case(op, "", (Arg(shape, kind="positive" if "Log" in op or "Prod" in op else "normal"), *given), more)
+    kind = "positive" if "Log" in op else "near one" if op == "ReduceProd" else "normal"
+    return Case(op, "", (Arg(shape, kind=kind), *given), more)
 
 
 def _axis(op: str, d: Draw) -> Case:
@@ -142,7 +151,7 @@ def _topk(op: str, d: Draw) -> Case:
     axis = d.axis(len(shape))
     more = {"largest": 0} if d.chance(0.15) else {"sorted": 0} if d.chance(0.05) else {}
     count = integers("k", d.rng.randint(1, shape[axis]))
-    return Case(op, "", (Arg(shape), count), {"axis": axis, **more}, outputs=2)
+    return Case(op, "", (Arg(shape, kind="distinct"), count), {"axis": axis, **more}, outputs=2)
 
 
 def _matmul(op: str, d: Draw) -> Case:
@@ -304,6 +313,25 @@ def _blocks(op: str, d: Draw) -> Case:
     return Case(op, "", (Arg(shape),), {"blocksize": block, **({"mode": d.one("DCR", "CRD")} if deep else {})})
 
 
+def _recurrent(op: str, d: Draw) -> Case:
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[op]
+    both, batch, features, hidden = d.chance(0.25), d.one(1, 1, 2), d.one(2, 3, 6), d.one(2, 3, 4)
+    steps, directions = d.rng.randint(1, 3), 2 if both else 1
+    more: dict[str, Any] = {"hidden_size": hidden}
+    if both or d.chance(0.2):
+        more["direction"] = "bidirectional" if both else "reverse"
+    if op == "GRU" and (both or d.chance(0.7)):
+        more["linear_before_reset"] = 1  # as PyTorch has it; the other kind takes a compiler minutes unless it is small
+    elif op == "GRU":
+        steps = 1
+    weights = [Arg((directions, gates * hidden, n), constant=True, kind="unit") for n in (features, hidden)]
+    bias = Arg((directions, 2 * gates * hidden), constant=True, kind="unit") if d.chance(0.8) else None
+    state = Arg((directions, batch, hidden), constant=d.chance(0.5), kind="unit")
+    states = [None, *[state] * (2 if op == "LSTM" else 1)] if d.chance(0.4) else []
+    args = (Arg((steps, batch, features)), *weights, bias, *states)
+    return Case(op, "", args, more, outputs=d.one(1, 1, 2, 3 if op == "LSTM" else 2))
+
+
 Form = Callable[[str, Draw], Case]
 
 
@@ -352,5 +380,6 @@ FORMS: Final[Mapping[str, Form]] = _table((
     (_clip, "Clip"),
     (_cast, "Cast"),
     (_blocks, "DepthToSpace SpaceToDepth"),
+    (_recurrent, " ".join(RECURRENT)),
 ))  # fmt: skip
 """The forms by operator."""

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from graphopt.support.case import MAIN_OPSET, Case, allowed, opset_of, versions
+from graphopt.support.case import MAIN_OPSET, Case, alike, allowed, checked, opset_of, versions
 from graphopt.support.draw import Draw
-from graphopt.support.forms import FORMS
+from graphopt.support.forms import FORMS, RECURRENT
 from graphopt.support.probe import Probe, build
 from graphopt.support.sweep_words import DTYPES
 from graphopt.support.sweeps import cases
@@ -25,6 +25,8 @@ from graphopt.support.sweeps import cases
 TRIES: Final = 60
 """How many drawings may be no valid model before an operator counts as one that no random probe can be made of."""
 _OPEN: Final = "random:"
+_STORED: Final = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul")
+"""Operators of which only the data are computed: a constant is stored quantized, and scales are known."""
 
 
 def generate(name: str, count: int, seed: str) -> Iterator[Probe]:
@@ -48,7 +50,7 @@ def one(name: str, rng: random.Random, label: str) -> Probe | None:
     """One random probe of an operator that a sweep knows; None where `TRIES` drawings made no valid one."""
     known = cases(name)
     for _ in range(TRIES if known else 0):
-        if _checked(known[0]):
+        if checked(known[0]):
             case = _dressed(_plain(name, known, rng), known, rng)
         else:
             case = rng.choice(known)
@@ -65,16 +67,9 @@ def is_random(probe_id: str) -> bool:
     return probe_id.partition("/")[2].startswith(_OPEN)
 
 
-def _checked(case: Case) -> bool:
-    """Whether the checker knows the operator: onnxruntime may crash on a malformed one of its own."""
-    from onnx import defs
-
-    return not case.domain and bool(defs.has(case.op_type))
-
-
 def _plain(name: str, known: list[Case], rng: random.Random) -> Case:
     form = FORMS.get(name)
-    if form is not None and rng.random() < 0.75:
+    if form is not None and (name in RECURRENT or rng.random() < 0.75):
         return form(name, Draw(rng))
     core = [case for case in known if case.core] or known
     case = rng.choice(core if rng.random() < 0.3 else known)
@@ -89,9 +84,10 @@ def _ranks(case: Case) -> list[int | None]:
 
 
 def _resized(case: Case, rng: random.Random) -> Case:
-    """The case with each size replaced by another, wherever it stands; values and attributes stay."""
+    """The case with each size replaced by another, wherever it stands; values, their sizes and attributes stay."""
     free = [arg for arg in case.args if arg is not None and arg.values is None]
-    sizes = sorted({size for arg in free for size in arg.shape if size > 1})
+    fixed = {size for arg in case.args if arg is not None and arg.values is not None for size in arg.shape}
+    sizes = sorted({size for arg in free for size in arg.shape if size > 1} - fixed)
     to = {size: rng.randint(2, 9) for size in sizes if rng.random() < 0.7}
     args = tuple(
         replace(arg, shape=tuple(to.get(size, size) for size in arg.shape)) if arg in free and arg is not None else arg
@@ -117,24 +113,17 @@ def _dressed(case: Case, known: list[Case], rng: random.Random) -> Case:
 
 
 def _retyped(case: Case, rng: random.Random) -> Case:
-    from onnx import defs
-
     opset = opset_of(case.op_type, versions(case.op_type)[0]) or MAIN_OPSET
-    inputs = defs.get_schema(case.op_type, opset).inputs
-
-    def kind(index: int) -> str:
-        return str(inputs[min(index, len(inputs) - 1)].type_str)
-
     first = next((i for i, arg in enumerate(case.args) if arg is not None and arg.dtype == "float32"), None)
-    if first is None or not inputs:
+    if first is None:
         return case
     dtypes = allowed(case.op_type, opset, DTYPES, first)
     if not dtypes:
         return case
     dtype = rng.choice([*dtypes, *(usual for usual in ("float16", "int32", "int64") if usual in dtypes)])
+    same = alike(case.op_type, opset, len(case.args), first)
     args = tuple(
-        replace(arg, dtype=dtype) if arg is not None and kind(index) == kind(first) else arg
-        for index, arg in enumerate(case.args)
+        replace(arg, dtype=dtype) if arg is not None and index in same else arg for index, arg in enumerate(case.args)
     )
     return replace(case, args=args)
 
@@ -142,7 +131,7 @@ def _retyped(case: Case, rng: random.Random) -> Case:
 def _flipped(case: Case, rng: random.Random) -> Case:
     index = rng.randrange(len(case.args))
     arg = case.args[index]
-    if arg is None or case.paired:
+    if arg is None or case.paired or case.op_type in _STORED:
         return case
     args = list(case.args)
     # an argument that older versions have as an attribute is none of theirs when it is computed

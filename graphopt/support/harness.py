@@ -46,7 +46,7 @@ def sweep(
     toolchain: str,
     jobs: int = 1,
     limit: float = 60.0,
-    batch: int = 40,
+    batch: int = 200,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Result]:
     """Ask a vendor about every probe that the journal does not answer yet.
@@ -70,6 +70,7 @@ def sweep(
     Raises:
         ProberError: the verdict function cannot be imported or raises on every probe of a batch.
     """
+    journal = journal.resolve()  # the children work elsewhere
     journal.parent.mkdir(parents=True, exist_ok=True)
     _mend(journal)
     package = source(prober)

@@ -1,11 +1,13 @@
 """From verdicts on probes to rows: under which conditions a vendor takes an operator, version by version.
 
 For each operator:
-1. its versions are cut into runs whose core cases got the same answers; a run becomes a row;
-2. what was measured at other versions counts as evidence, too, unless the run's own probes say otherwise;
-3. conditions that separate the taken probes from the refused ones are found (`conditions`); a refused probe that
+1. nodes on nothing but constants are set apart: a toolchain computes them ahead of time, whatever its target can do,
+   so what holds for them says nothing of the others; they become rows with status "folded", or none;
+2. its versions are cut into runs whose core cases got the same answers; a run becomes a row;
+3. what was measured at other versions counts as evidence, too, unless the run's own probes say otherwise;
+4. conditions that separate the taken probes from the refused ones are found (`conditions`); a refused probe that
    cannot be told from a taken one is listed as doubtful;
-4. an operator that no probe of the run got through is a row with status "unsupported".
+5. an operator that no probe of the run got through is a row with status "unsupported".
 
 A crash, a hang and a wrong result count as refusals, with their effect noted.
 """
@@ -17,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 from graphopt.support.conditions import conditions, quoted
+from graphopt.support.facts import FOLDABLE, folds
 from graphopt.support.predicate import Facts
 from graphopt.support.result import Result as Result
 from graphopt.support.table import Row, Verdict
@@ -28,12 +31,27 @@ _SURE: Final = 4
 """How many times as many alike probes must be taken as refused for the refused ones to count as exceptions."""
 
 
-def rows(results: Iterable[Result]) -> list[Row]:
-    """All rows that the results support, sorted by operator and version."""
+def rows(results: Iterable[Result], *, ahead: bool = True) -> list[Row]:
+    """All rows that the results support, sorted by operator and version.
+
+    Args:
+        results: the evidence.
+        ahead: whether the toolchain computes anything ahead of time; where it does not, a node on constants is a node
+            like any other.
+    """
     grouped: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         grouped.setdefault((result.domain, result.op_type), []).append(result)
-    return [_row(run, _elsewhere(run, group)) for _, group in sorted(grouped.items()) for run in runs(group)]
+    return [row for _, group in sorted(grouped.items()) for row in _rows(group, ahead=ahead)]
+
+
+def _rows(group: Sequence[Result], *, ahead: bool) -> list[Row]:
+    """The rows of one operator."""
+    folded = [result for result in group if ahead and folds(result.op_type, result.facts)]
+    made = [_row(run, _elsewhere(run, folded), folded=True) for run in runs(folded)]
+    found = [row for row in made if row.status != "unsupported"]
+    computed = [result for result in group if not (found and folds(result.op_type, result.facts))]
+    return [*(_row(run, _elsewhere(run, computed)) for run in runs(computed)), *found]
 
 
 def runs(group: Sequence[Result]) -> list[list[Result]]:
@@ -41,6 +59,8 @@ def runs(group: Sequence[Result]) -> list[list[Result]]:
 
     A version that was asked no core case joins the run before it, or the first one.
     """
+    if not group:
+        return []
     asked = {result.since for result in group if result.core} or {result.since for result in group}
     found: list[list[Result]] = []
     early: list[Result] = []
@@ -75,7 +95,7 @@ def _elsewhere(run: Sequence[Result], group: Sequence[Result]) -> list[Result]:
     ]
 
 
-def _row(results: Sequence[Result], elsewhere: Sequence[Result]) -> Row:
+def _row(results: Sequence[Result], elsewhere: Sequence[Result], *, folded: bool = False) -> Row:
     own_refused = [result for result in results if result.effect is not None]
     own_taken = _telling([result for result in results if result.effect is None], own_refused)
     first = results[0]
@@ -95,16 +115,16 @@ def _row(results: Sequence[Result], elsewhere: Sequence[Result]) -> Row:
         )
     refused = [*own_refused, *(result for result in elsewhere if result.effect is not None)]
     taken = [*own_taken, *_telling([result for result in elsewhere if result.effect is None], refused)]
-    found, doubtful = conditions(taken, refused)
+    found, doubtful = conditions(taken, refused, {FOLDABLE} if folded else None)
     base = next((result for result in own_taken if result.core), own_taken[0])
     return Row(
         op_type=first.op_type,
         domain=first.domain,
         since=since,
-        status=_status(base),
+        status="folded" if folded else _status(base),
         verdict=_verdict(own_taken),
         precision=Counter(result.precision for result in own_taken).most_common(1)[0][0],
-        realized_as=base.realized_as,
+        realized_as=() if folded else base.realized_as,
         require=tuple(found),
         probes=quoted([base, *own_taken]),
         measured=len(results),

@@ -6,25 +6,22 @@ import datetime
 import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from graphopt.errors import MissingExtraError, UserError
 from graphopt.support.backend import Backend
 from graphopt.support.case import qualified
 from graphopt.support.companions import companions
-from graphopt.support.generate import generate
 from graphopt.support.harness import sweep
-from graphopt.support.infer import rows
-from graphopt.support.probe import probes
+from graphopt.support.probe import Probe, probes
+from graphopt.support.result import Result
 from graphopt.support.suite import suite
+from graphopt.support.sweep_patterns import patterned
 from graphopt.support.sweeps import operators
 from graphopt.support.table import Row, Table
+from graphopt.support.training import MOST, train
+from graphopt.support.whole import reads, whole_probes
 from graphopt.support.written import written
-
-TRAINING: Final = 40
-"""Random probes of each operator that help to infer a table."""
-_SEED: Final = "training"
-"""Their seed; tables are validated with another one."""
 
 
 def measure(
@@ -35,7 +32,7 @@ def measure(
     jobs: int = 1,
     limit: float = 60.0,
     old: Table | None = None,
-    training: int = TRAINING,
+    rounds: int = MOST,
     progress: Callable[[int, int], None] | None = None,
 ) -> Table:
     """Measure a backend's installed toolchain.
@@ -47,8 +44,8 @@ def measure(
         jobs: how many child processes run at the same time.
         limit: seconds that one probe may take.
         old: a table of the same toolchain whose rows are kept for operators that are not measured now.
-        training: how many random probes of each operator are asked besides, so that what interacts shows.
-        progress: told how many probes are answered, of how many.
+        rounds: how many rounds of random probes are asked besides at most, so that what interacts shows.
+        progress: told how many probes of the sweeps, then of each round, are answered, of how many.
 
     Raises:
         MissingExtraError: the vendor's package is not installed.
@@ -59,25 +56,32 @@ def measure(
         raise MissingExtraError(backend.title, backend.extra)
     if not backend.prober:
         raise UserError(f"the backend {backend.name} has no prober: set `prober` in its class to measure it")
-    asked = [*probes(ops), *written(ops), *suite(ops)]
-    asked += [probe for name in (operators() if ops is None else ops) for probe in generate(name, training, _SEED)]
+    asked = [*probes(ops), *written(ops), *suite(ops), *patterned(ops)]
     if unknown := sorted(set(ops or ()) - {probe.operator for probe in asked}):
         raise UserError(f"no probe asks about {', '.join(unknown)}: is it spelled as in ONNX, with its capitals?")
     journal = folder / f"{backend.name}.jsonl"
-    results = sweep(asked, backend.prober, journal, toolchain=toolchain, jobs=jobs, limit=limit, progress=progress)
-    known = {probe.operator for probe in asked}
-    beside = (item for item in companions(asked, results) if qualified(item.domain, item.op_type) in known)
-    found = rows([*results, *beside])
-    measured = {(row.domain, row.op_type) for row in found}
-    kept = [row for row in old.rows if (row.domain, row.op_type) not in measured] if old is not None else []
-    if old is not None and old.toolchain != toolchain:
-        kept = []
+    prober = backend.prober
+
+    def ask(questions: Sequence[Probe]) -> list[Result]:
+        return sweep(questions, prober, journal, toolchain=toolchain, jobs=jobs, limit=limit, progress=progress)
+
+    results = ask(asked)
+    drawn = operators() if ops is None else [name for name in ops if name in operators()]
+    measured = {probe.operator for probe in asked}
+    before = old.rows if old is not None and old.toolchain == toolchain else ()
+    kept = [row for row in before if qualified(row.domain, row.op_type) not in measured]
+    whole = old.reads if old is not None and kept else reads(ask(list(whole_probes())))
+    known = [*results, *companions(asked, results)]
+    inferred = train(drawn, ask, known, beside=kept, reads=whole, most=rounds)
+    # of operators that are not measured now the quantizing nodes beside the others are no measurement
+    found = [row for row in inferred if qualified(row.domain, row.op_type) in measured]
     return Table(
         backend=backend.name,
         toolchain=toolchain,
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         host=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         execution=backend.execution,
+        reads=whole,
         rows=tuple(sorted([*found, *kept], key=lambda row: (row.domain, row.op_type, row.since))),
     )
 
@@ -89,6 +93,9 @@ def difference(old: Table, new: Table) -> list[str]:
     """
     before, after = _says(old), _says(new)
     found = [] if old.toolchain == new.toolchain else [f"toolchain: {old.toolchain} → {new.toolchain}"]
+    for what in ("opset", "ir_version", "foresight"):
+        was, now = getattr(old.reads, what), getattr(new.reads, what)
+        found += [f"~ reads {what}: {was or 'any'} → {now or 'any'}"] if was != now else []
     for name in sorted(before.keys() | after.keys()):
         if name not in after:
             found.append(f"- {name}")

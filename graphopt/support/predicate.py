@@ -56,11 +56,13 @@ class Is(_Data):
 
     def sentence(self) -> str:
         """The condition in words, as in "attribute ceil_mode must be 0"."""
-        return f"{name_of(self.fact)} must be {self._wanted()}"
+        return f"{name_of(self.fact)} must be {self.wanted()}"
 
-    def _wanted(self) -> str:
+    def wanted(self) -> str:
+        """What the fact must be, in words."""
         if self.values is not None:
-            return " or ".join(words(self.fact, value) for value in self.values)
+            span = _span(self.values)
+            return span or " or ".join(words(self.fact, value) for value in self.values)
         if self.min is None:
             return f"at most {self.max:g}"
         return f"at least {self.min:g}" if self.max is None else f"between {self.min:g} and {self.max:g}"
@@ -68,6 +70,14 @@ class Is(_Data):
     def facts(self) -> Iterator[str]:
         """Names of the facts that decide it."""
         yield self.fact
+
+
+def _span(values: tuple[Fact, ...]) -> str:
+    """ "between 1 and 6" for numbers in a row, "" for others."""
+    numbers = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
+    if len(numbers) < max(3, len(values)) or sorted(numbers) != list(range(min(numbers), max(numbers) + 1)):
+        return ""
+    return f"between {min(numbers)} and {max(numbers)}"
 
 
 class Not(_Data):
@@ -165,11 +175,13 @@ _NAMES: Final = {
     "inputs.foldable": "its inputs",
     "axis.counted": "the direction in which attribute axis counts",
     "window.size": "the largest size of its window",
+    "window.volume": "the number of elements in its window",
     "window.pads": "the padding that comes of pads or auto_pad",
     "window.rest": "what the last window leaves of the padded input",
     "resized": "the set of resized axes",
     "sizes": "the resized sizes",
     "inputs.count": "the number of inputs",
+    "pattern": "the larger form that it is part of",
     "qdq.activation": "the quantization of its activations",
     "qdq.weight": "the quantization of its weights",
     "zero_point": "its zero point",

@@ -141,6 +141,7 @@ def finish(
         if not _outlawed(node, proto.opset_import[0].version):
             onnx.checker.check_model(proto, full_check=True)
         proto = shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)
+        _type_interior(proto, inputs, dynamic=dynamic)
     except (onnx.checker.ValidationError, shape_inference.InferenceError):
         return None
     return Probe(
@@ -219,13 +220,30 @@ def _by_reference(proto: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> dict
 
 
 def _type_outputs(proto: onnx.ModelProto, expected: dict[str, np.ndarray], *, dynamic: bool) -> None:
+    for output in proto.graph.output:
+        output.CopyFrom(_typed(output.name, expected[output.name], dynamic=dynamic))
+
+
+def _type_interior(proto: onnx.ModelProto, inputs: dict[str, np.ndarray], *, dynamic: bool) -> None:
+    """Declare what onnx cannot infer, the values of onnxruntime's own operators, as a file of onnxruntime does."""
+    import onnx
+
+    known = {value.name for value in (*proto.graph.value_info, *proto.graph.output)}
+    names = [name for node in proto.graph.node for name in node.output if name and name not in known]
+    if not names:
+        return
+    asking = onnx.ModelProto()
+    asking.CopyFrom(proto)
+    asking.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+    found = reference(asking, inputs) or {}
+    proto.graph.value_info.extend(_typed(name, found[name], dynamic=dynamic) for name in names if name in found)
+
+
+def _typed(name: str, array: np.ndarray, *, dynamic: bool) -> onnx.ValueInfoProto:
     from onnx import helper
 
-    for output in proto.graph.output:
-        array = expected[output.name]
-        dims: list[Any] = [f"{output.name}_{axis}" for axis in range(array.ndim)] if dynamic else list(array.shape)
-        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-        output.CopyFrom(helper.make_tensor_value_info(output.name, kind, dims))
+    dims: list[Any] = [f"{name}_{axis}" for axis in range(array.ndim)] if dynamic else list(array.shape)
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), dims)
 
 
 def facts_of(proto: onnx.ModelProto) -> dict[str, Fact]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from graphopt.support.predicate import UNKNOWN, Facts, Is, Predicate, name_of, words
+from typing import Final
+
+from graphopt.support.predicate import UNKNOWN, Facts, Is, Predicate, name_of
+
+DIM: Final = "--dim NAME=SIZE"
+"""Stands for the free dimensions of a model until they are known."""
 
 
 def remedy(op_type: str, must: Predicate | None = None, known: Facts | None = None) -> str:
@@ -16,13 +21,15 @@ def remedy(op_type: str, must: Predicate | None = None, known: Facts | None = No
     if must is None:
         return f"replace {op_type} by operators that are supported: the pass `legalize` does so where it knows how"
     if known is not None and any(known.get(name) == UNKNOWN for name in must.facts()):
-        return "give the sizes with --dim NAME=SIZE, or run shape inference"
+        return f"give the sizes with {DIM}, or run shape inference"
     if not isinstance(must, Is) or must.values is None:
         return "change one of these; the pass `legalize` does so where it knows how"
-    wanted = " or ".join(words(must.fact, value) for value in must.values)
+    wanted = must.wanted()
     part = must.fact.rpartition(".")[2]
     if must.fact == "shapes":
-        return "fix the free dimensions with --dim NAME=SIZE"
+        return f"fix the free dimensions with {DIM}"
+    if must.fact == "pattern":
+        return f"write it as a part of {wanted}, or replace it: the pass `legalize` does so where it knows how"
     if must.fact.startswith("qdq."):
         return f"quantize with a scheme that this backend takes ({wanted}), or leave the node in floating point"
     if part == "constant":

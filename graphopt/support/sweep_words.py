@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from graphopt.support.case import MAIN_OPSET, Arg, Case, Quantization, allowed, since, versions
@@ -44,7 +45,7 @@ def data_cases(base: Case) -> list[Case]:
     first, rest = base.args[0], base.args[1:]
     assert first is not None
     return [
-        *(base.but(dtype, args=(Arg(first.shape, dtype), *rest)) for dtype in DTYPES),
+        *(base.but(dtype, args=(replace(first, dtype=dtype), *rest)) for dtype in DTYPES),
         *base.symbolic(),
         *base.qdq(*PLAIN),
     ]

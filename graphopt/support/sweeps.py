@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from graphopt.support.case import Arg, Case
+from graphopt.support.case import MAIN_OPSET, Arg, Case, alike, checked, since, versions
 from graphopt.support.sweep_extents import extents
 from graphopt.support.sweep_words import (
     PLAIN,
@@ -34,7 +34,10 @@ def cases(name: str) -> list[Case]:
     if name not in _SWEEPS:
         return []
     found = [*_SWEEPS[name](), *extents(name)]
-    return list({case.label: case for case in (*found, *_flipped(found[0]), *_folded(found[0]))}.values())
+    base = found[0]
+    more = [*_flipped(base), *_folded(base), *_typed(base)]
+    labels = {case.label for case in found}
+    return list({case.label: case for case in (*found, *(case for case in more if case.label not in labels))}.values())
 
 
 def _folded(base: Case) -> list[Case]:
@@ -42,7 +45,17 @@ def _folded(base: Case) -> list[Case]:
     if base.domain or base.paired:
         return []
     args = tuple(arg if arg is None else replace(arg, constant=True) for arg in base.args)
-    return [base.but("folded", args=args)]
+    return [replace(base, label="folded", args=args, core=True)]
+
+
+def _typed(base: Case) -> list[Case]:
+    """The base in the other dtypes of its first floating-point argument, and of those that share it by the schema."""
+    first = next((i for i, arg in enumerate(base.args) if arg is not None and arg.dtype == "float32"), None)
+    if first is None or base.paired or not checked(base):
+        return []
+    opset = MAIN_OPSET if since(base.op_type, MAIN_OPSET) else versions(base.op_type)[0]
+    others = alike(base.op_type, opset, len(base.args), first)
+    return list(dtypes(base, [first, *(index for index in others if index != first)]))
 
 
 def _flipped(base: Case) -> Iterator[Case]:
@@ -57,6 +70,10 @@ def _flipped(base: Case) -> Iterator[Case]:
         if arg is not None and any(not other.constant for other in others):
             args = (*base.args[:index], replace(arg, constant=not arg.constant), *base.args[index + 1 :])
             yield base.but(f"flipped={index}", args=args)
+    if any(arg is not None and not arg.constant for arg in base.args) and len(base.args) > 1:
+        swapped = tuple(arg and replace(arg, constant=not arg.constant, attribute="") for arg in base.args)
+        if not all(arg is None or arg.constant for arg in swapped):
+            yield base.but("swapped", args=swapped)
 
 
 def operators() -> list[str]:
@@ -236,7 +253,8 @@ def _table() -> dict[str, Sweep]:
         "Gemm": _gemm,
         "Concat": partial(_variadic, "Concat", {"axis": 1}, [{"axis": 0}, {"axis": 2}, {"axis": -1}]),
         **{op: partial(_variadic, op, {}) for op in ("Max", "Min", "Sum", "Mean")},
-        **{op: partial(_reduce, op, "positive") for op in ("ReduceLogSum", "ReduceLogSumExp", "ReduceProd")},
+        **{op: partial(_reduce, op, "positive") for op in ("ReduceLogSum", "ReduceLogSumExp")},
+        "ReduceProd": partial(_reduce, "ReduceProd", "near one"),
     }
     for part in (sweeps_window, sweeps_shape, sweeps_value, sweeps_rare, sweeps_integer, sweeps_microsoft):
         table |= part.SWEEPS

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from graphopt.support.case import Arg, Case
-from graphopt.support.sweep_words import IMAGE, PLAIN, SHAPES, Attributes, changed, computed, data_cases, form
+from graphopt.support.sweep_words import IMAGE, PLAIN, SHAPES, Attributes, changed, computed, data_cases, dtypes, form
 
 
 def number(value: float, dtype: str = "int64", constant: bool = True, attribute: str = "") -> Arg:
@@ -88,6 +88,7 @@ def _gather_nd() -> list[Case]:
         base,
         made("computed", (3, 2), False),
         made("whole", (3, 4)),
+        *(made(f"indices={rank}", (1,) * (rank - 2) + (3, 2)) for rank in (4, 5)),
         made("rank=2", (3, 1), x=Arg((3, 6))),
         made("batch_dims=1", (2, 3, 1), batch_dims=1, core=True),
         *data_cases(base),
@@ -156,6 +157,8 @@ def _constant_of_shape() -> list[Case]:
         form(op, "bool", shape, **filled(kind.BOOL, 1)),
         form(op, "rank=1", Arg((1,), "int64", values=(4,))),
         form(op, "rank=4", Arg((4,), "int64", values=(1, 2, 3, 4))),
+        form(op, "rank=0", Arg((0,), "int64")),
+        form(op, "rank=0,folded", Arg((0,), "int64", True)),
     ]
 
 
@@ -229,8 +232,17 @@ def _upsample() -> list[Case]:
 
 def _windowed(op: str) -> list[Case]:
     base = form(op, "base", Arg((1, 4, 8, 8)), core=True, kernel_shape=[2, 2], strides=[2, 2])
-    changes: Sequence[Attributes] = ({"p": 1}, {"p": 3}, {"pads": [1, 1, 1, 1]}, {"auto_pad": "SAME_UPPER"})
-    return [base, *changed(base, *changes), *base.symbolic()]
+    changes: Sequence[Attributes] = (
+        {"p": 1},
+        {"p": 3},
+        {"pads": [1, 1, 1, 1]},
+        {"pads": [0, 0, 1, 1]},
+        {"auto_pad": "SAME_UPPER"},
+        {"kernel_shape": [1, 1]},
+        {"kernel_shape": [5, 5]},
+    )
+    rank = form(op, "rank=3", Arg((1, 4, 8)), kernel_shape=[2], strides=[2])
+    return [base, rank, *changed(base, *changes), *dtypes(base), *base.symbolic()]
 
 
 def _local(op: str) -> list[Case]:

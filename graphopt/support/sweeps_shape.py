@@ -24,6 +24,7 @@ def _reshape() -> list[Case]:
         *(form("Reshape", f"to-{name}", IMAGE, integers("", *to)) for name, to in targets.items()),
         form("Reshape", "minus-one", IMAGE, integers("", 0, -1), core=True),
         *(form("Reshape", f"rank={len(shape)}", Arg(shape), integers("", -1)) for shape in RANKS),
+        form("Reshape", "to-scalar", Arg((1, 1)), Arg((0,), "int64", True)),
         form("Reshape", "computed", IMAGE, computed(integers("", 1, 4, 36))),
         form("Reshape", "allowzero=1", IMAGE, integers("", 1, 4, 36), allowzero=1),
         *data_cases(base),
@@ -169,6 +170,10 @@ def _resize() -> list[Case]:
     return [
         *found,
         to("cubic", 1, 1, 2, 2, mode="cubic"),
+        to("nothing", 1, 1, 1, 1, **near),
+        to("nothing,sizes", size=IMAGE.shape, **near),
+        to("linear,nothing,sizes", size=IMAGE.shape, mode="linear"),
+        form("Resize", "sizes=computed", IMAGE, None, None, Arg((4,), "int64", values=(1, 4, 12, 12)), **near),
         to("linear,antialias", 1, 1, 0.5, 0.5, mode="linear", antialias=1, core=True),
         to("rank=3", 1, 1, 2, x=Arg((1, 4, 6)), **near),
         to("rank=5", 1, 1, 2, 2, 2, x=Arg((1, 2, 3, 4, 4)), **near),

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from graphopt.support.case import Arg, Case
-from graphopt.support.sweep_words import IMAGE, PLAIN, RANKS, SHAPES, data_cases, form
+from graphopt.support.sweep_words import IMAGE, PLAIN, RANKS, SHAPES, data_cases, dtypes, form
 
 
 def _gather(op: str) -> list[Case]:
@@ -187,14 +187,16 @@ def _quantize(op: str) -> list[Case]:
 
 
 def _topk() -> list[Case]:
+    # of two equal values either may be the greater: with ties an answer would hang on the values drawn
+    image = replace(IMAGE, kind="distinct")
     k = Arg((1,), "int64", True, values=(2,))
-    base = form("TopK", "base", IMAGE, k, outputs=2, axis=-1, core=True)
+    base = form("TopK", "base", image, k, outputs=2, axis=-1, core=True)
     changes: tuple[dict[str, Any], ...] = ({"axis": 1}, {"axis": 2}, {"largest": 0}, {"sorted": 0})
     return [
         base,
-        form("TopK", "version-1", IMAGE, outputs=2, axis=-1, k=2, core=True),
-        form("TopK", "k=computed", IMAGE, Arg((1,), "int64", values=(2,)), outputs=2, axis=-1),
-        *(form("TopK", f"rank={len(s)}", Arg(s), k, outputs=2, axis=-1) for s in SHAPES),
+        form("TopK", "version-1", image, outputs=2, axis=-1, k=2, core=True),
+        form("TopK", "k=computed", image, Arg((1,), "int64", values=(2,)), outputs=2, axis=-1),
+        *(form("TopK", f"rank={len(s)}", Arg(s, kind="distinct"), k, outputs=2, axis=-1) for s in SHAPES),
         *(base.but(",".join(f"{n}={v}" for n, v in c.items()), attributes={"axis": -1, **c}) for c in changes),
         *data_cases(base)[:-2],
     ]
@@ -221,7 +223,7 @@ def _recurrent(op: str) -> list[Case]:
         base.but("state", args=(*base.args, None, *states)),
         base.but("state=constant", args=(*base.args, None, *(replace(state, constant=True) for state in states))),
         base.but("batch=2", args=(Arg((3, 2, 6)), *base.args[1:])),
-        base.but("float16", args=tuple(arg if arg is None else replace(arg, dtype="float16") for arg in base.args)),
+        *dtypes(base, tuple(range(len(base.args)))),
         *base.symbolic(),
         made("steps=12", steps=12),
         *([made("steps=12,linear", steps=12, linear_before_reset=1)] if op == "GRU" else []),

@@ -76,6 +76,8 @@ def _pool(op: str) -> list[Case]:
     changes: list[Attributes] = [
         {"strides": [1, 1]},
         {"strides": [2, 1]},
+        {"kernel_shape": [1, 1], "strides": [1, 1]},
+        {"kernel_shape": [1, 1]},
         {"kernel_shape": [3, 3]},
         {"kernel_shape": [5, 5]},
         {"kernel_shape": [8, 8]},
@@ -92,8 +94,10 @@ def _pool(op: str) -> list[Case]:
     if average:
         padded = {"kernel_shape": [3, 3], "count_include_pad": 1}
         changes += [{**padded, "pads": [1, 1, 1, 1]}, {**padded, "pads": [0, 0, 1, 1]}, {"count_include_pad": 1}]
+    sides = (24, 48, 96, 112)
     return [
         base,
+        *(base.but(f"whole={n}x{n}", args=(Arg((1, 2, n, n)),), attributes={"kernel_shape": [n, n]}) for n in sides),
         base.but("rank=3", args=(Arg((1, 4, 8)),), attributes={"kernel_shape": [2], "strides": [2]}),
         base.but("rank=5", args=(Arg((1, 4, 4, 4, 4)),), attributes={"kernel_shape": [2] * 3, "strides": [2] * 3}),
         *([base.but("indices", outputs=2)] if op == "MaxPool" else []),

@@ -19,21 +19,29 @@ from graphopt.errors import UserError
 from graphopt.support.predicate import Predicate
 
 SCHEMA: Final = "graphopt.support/1"
-Status = Literal["native", "emulated", "fallback", "unsupported", "documented"]
-Effect = Literal["rejected", "wrong result", "crash", "hang", "unmeasured"]
+Status = Literal["native", "emulated", "folded", "fallback", "unsupported", "documented"]
+Effect = Literal["rejected", "wrong result", "crash", "hang", "unmeasured", "documented"]
+Evidence = Literal["measured", "documented"]
+Foresight = Literal["none", "sizes", "constants"]
 
 ABOUT: Final = (
     "What this toolchain was measured to do with each operator. A node is supported when a row for its domain, "
     "operator and since_version has every condition hold.",
+    "evidence: measured from the toolchain itself, or documented: taken from what the vendor has written, under "
+    "source; then nothing was run.",
+    "reads: what the toolchain takes of a model as a whole: versions of the format, and its foresight. constants: it "
+    "computes ahead what depends on constants and static shapes alone, so that such nodes never count and their "
+    "results are constants; sizes: it only learns from them which shapes tensors have; none: not even that.",
     "require: conditions on facts of a node (see graphopt/support/facts.py). A fact that the node's version lacks puts "
     "no condition on it; an unknown fact never counts as holding.",
     "effect: what the vendor did in the probes that broke the condition. unmeasured: no probe went there, so nothing "
-    "is promised.",
+    "is promised. documented: the vendor's words rule it out.",
     "probes: what established it. On a row: probes that were taken. On a condition: probes that were refused.",
     "verdict: four separate answers, null where not measured: claimed by the vendor's partitioner or parser, compiled, "
     "ran, numerically right.",
-    "status: native; emulated (the toolchain decomposes it); fallback (runs, outside the accelerator); unsupported; "
-    "documented (from the vendor's words, never measured).",
+    "status: native; emulated (the toolchain decomposes it); folded (taken where all its inputs are constants, which "
+    "the toolchain computes ahead of time; the other rows are of nodes that compute something at run time); fallback "
+    "(runs, outside the accelerator); unsupported; documented (from the vendor's words, never measured).",
     "Conditions are measured one at a time around a base form of each operator and taken to be independent, except "
     "where a row forbids a combination. doubtful: refused probes that no condition explains.",
 )
@@ -85,6 +93,8 @@ class Row(_Data):
         probes: the probes behind the row; for an unsupported row, those that were refused.
         measured: how many probes were taken into account.
         doubtful: refused probes that no condition explains.
+        source: of a documented row, where it says so.
+        note: of a documented row, what it says besides, in words that no condition can hold.
     """
 
     op_type: str
@@ -100,6 +110,26 @@ class Row(_Data):
     probes: tuple[str, ...] = ()
     measured: int = 0
     doubtful: tuple[str, ...] = ()
+    source: str = ""
+    note: str = ""
+
+
+class Reads(_Data):
+    """What a toolchain takes of a model as a whole, whatever the operators.
+
+    Attributes:
+        opset: oldest and newest opset of ONNX that it reads; None where all that were probed are read.
+        ir_version: the same of the file format's version.
+        foresight: what it works out before it looks at nodes (see `graphopt.support.foresight`).
+        says: its words where it does not read a model.
+        probes: of models that it does not read.
+    """
+
+    opset: tuple[int, int] | None = None
+    ir_version: tuple[int, int] | None = None
+    foresight: Foresight = "none"
+    says: str = ""
+    probes: tuple[str, ...] = ()
 
 
 class Table(_Data):
@@ -108,6 +138,11 @@ class Table(_Data):
     Attributes:
         backend: name of the backend.
         toolchain: distribution and version, as in "ai-edge-litert 2.3.0".
+        evidence: whether the toolchain was measured, or its documentation read.
+        source: where the documentation is; rows may name a nearer one.
+        after: the toolchain whose table must take a node, too, "" where there is none: a delegate is handed only what
+            the converter before it has written.
+        reads: what it takes of a model as a whole.
         date: day of the measurement, ISO 8601.
         host: machine and Python it was measured on.
         execution: what "ran" means here, as "LiteRT CPU" or "compiled ahead of time, not executed".
@@ -117,9 +152,13 @@ class Table(_Data):
     about: tuple[str, ...] = ABOUT
     backend: str
     toolchain: str
+    evidence: Evidence = "measured"
+    source: str = ""
+    after: str = ""
     date: str
     host: str = ""
     execution: str = ""
+    reads: Reads = Reads()
     rows: tuple[Row, ...] = ()
 
     @functools.cached_property

@@ -1,6 +1,7 @@
 """Facts of a sliding window: what its attributes come to on the sizes that the node has.
 
     window.size   "1", "up to 3" or "from 4"      window.pads  "zero", "symmetric", "asymmetric" or "wide"
+    window.volume "up to 256", "up to 1024", "up to 4096", "up to 10000" or "more" elements
     window.rest   "some" where the last window does not end at the end of the padded input, else "none"
 
 What depends on sizes that are not static is "computed".
@@ -8,6 +9,7 @@ What depends on sizes that are not static is "computed".
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from graphopt.ir.edit import static_shape
@@ -20,12 +22,16 @@ WINDOWED: Final = frozenset({"Conv", "AveragePool", "MaxPool", "LpPool", "ConvIn
 """Operators that slide a window over their first input."""
 
 
+_VOLUMES: Final = (256, 1024, 4096, 10000)
+
+
 def window_facts(node: ir.Node) -> dict[str, Fact]:
     """The window facts of a node; empty where it has no window or nothing says how large it is."""
     kernel = _kernel(node)
     if node.op_type not in WINDOWED or not kernel:
         return {}
     found: dict[str, Fact] = {"window.size": "1" if max(kernel) == 1 else "up to 3" if max(kernel) <= 3 else "from 4"}
+    found["window.volume"] = next((f"up to {most}" for most in _VOLUMES if math.prod(kernel) <= most), "more")
     shape = static_shape(node.inputs[0])
     if shape is None or len(shape) != len(kernel) + 2:
         return found | {"window.pads": "computed", "window.rest": "computed"}

@@ -126,9 +126,23 @@ def test_an_unknown_dtype_is_a_reason_of_its_own() -> None:
     model = parse("a = Relu(x) y = Relu(a)")
     value = model.graph.node(0).outputs[0]
     value.dtype, value.shape = None, None
-    reasons = [finding.reason for finding in check(model, TABLE).findings if finding.node == "y"]
-    assert reasons[0] == "the dtype of input 0 is not known (a): the dtype of input 0 must be float32"
-    assert all("shape inference" in finding.remedy for finding in check(model, TABLE).findings)
+    (finding,) = [finding for finding in check(model, TABLE).findings if finding.node == "y"]
+    assert finding.reason == "nothing tells the shapes that Relu 'a' makes, on which it depends"
+    assert "the dtype of input 0 must be float32" in finding.evidence
+
+
+def test_what_a_custom_operator_makes_unknown_is_told_by_its_name_all_the_way_down() -> None:
+    model = parse("a = Relu(x) b = Relu(a) y = Relu(b)")
+    model.graph.node(0).domain = "vendor.ai"
+    for node in model.graph:
+        for value in node.outputs:
+            value.dtype, value.shape = None, None
+    first, second, third = check(model, TABLE).findings
+    assert first.reason == "vendor.ai::Relu is not an operator that ONNX defines at this opset"
+    assert (
+        second.reason == third.reason == "nothing tells the shapes that vendor.ai::Relu 'a' makes, on which it depends"
+    )
+    assert "declare what vendor.ai::Relu makes" in third.remedy
 
 
 def test_constant_nodes_are_not_counted_and_make_constants() -> None:

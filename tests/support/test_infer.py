@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -191,3 +192,38 @@ def test_a_version_that_only_random_probes_asked_about_shares_the_row_before_it(
     (row,) = rows([result(BASE, True, 11, "base", core=True), random])
     assert row.since == (11, 13)
     assert not takes(row, random.facts)
+
+
+def folded(facts: Facts, taken: bool, label: str = "", since: int = 11, core: bool = False) -> Result:
+    return result({**facts, "inputs.foldable": True}, taken, since, label, core)
+
+
+def test_what_is_taken_only_on_constants_is_folded_and_nothing_that_computes_is_promised() -> None:
+    computed = [result({**BASE, "inputs.foldable": False}, False, core=True)]
+    rows_ = rows([*computed, folded(BASE, True, core=True)])
+    assert {row.status for row in rows_} == {"unsupported", "folded"}
+    assert not any(takes(row, {**BASE, "inputs.foldable": False}) for row in rows_)
+    assert any(takes(row, {**BASE, "inputs.foldable": True}) for row in rows_)
+
+
+def test_constants_that_are_folded_say_nothing_of_the_dtypes_that_are_computed() -> None:
+    computed = [result({**BASE, "inputs.foldable": False}, True, core=True)]
+    native, ahead = rows([*computed, folded({**BASE, "input.0.dtype": "int8"}, True)])
+    assert (native.status, ahead.status) == ("native", "folded")
+    assert not takes(native, {**BASE, "input.0.dtype": "int8", "inputs.foldable": False})
+    assert takes(ahead, {**BASE, "input.0.dtype": "int8", "inputs.foldable": True})
+
+
+def test_of_what_is_folded_only_what_was_refused_is_forbidden() -> None:
+    bad = {**BASE, "input.0.dtype": "int8"}
+    several = [folded({**BASE, "input.0.rank": rank}, True, f"{rank}") for rank in (1, 2, 3)]
+    refused = [folded({**bad, "input.0.rank": rank}, False, f"bad {rank}") for rank in (1, 2)]
+    (row,) = rows([*several, *refused])
+    assert row.status == "folded"
+    assert takes(row, {**BASE, "input.0.rank": 6, "attr.mode": "cubic", "inputs.foldable": True})
+    assert not takes(row, {**bad, "inputs.foldable": True})
+
+
+def test_the_dequantization_of_constant_weights_is_not_folded() -> None:
+    weights = replace(folded(BASE, True), op_type="DequantizeLinear")
+    assert [row.status for row in rows([weights])] == ["native"]

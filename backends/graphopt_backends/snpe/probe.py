@@ -16,7 +16,7 @@ from graphopt_backends.snpe.numerics import compare
 from graphopt_backends.snpe.session import PROVIDER, assignment, open_session, read, write_dlc
 from graphopt_backends.snpe.targets import DEFAULT
 
-_QUANTIZERS = {"QuantizeLinear", "DynamicQuantizeLinear"}
+_QUANTIZERS = ("QuantizeLinear", "DynamicQuantizeLinear", "QLinear")
 
 
 def verdict(model: str, inputs: str, expected: str) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def verdict(model: str, inputs: str, expected: str) -> dict[str, Any]:
         except Exception as error:  # noqa: BLE001 - as above
             return answer | {"ran": False, "error": " ".join(str(error).split())[:600]}
         names = [value.name for value in session.get_outputs()]
-        quantized = any(node.op_type in _QUANTIZERS for node in proto.graph.node)
+        quantized = any(node.op_type.startswith(_QUANTIZERS) for node in proto.graph.node)
         wrong = _disagreement(dict(zip(names, outputs, strict=True)), expected, quantized)
         answer |= {"ran": True, "numerics": "fail" if wrong else "pass", "error": wrong}
         return answer | _artifact(proto, path.parent, log, Path(folder, "dlc"))
