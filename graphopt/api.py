@@ -25,7 +25,7 @@ from graphopt.ir.edit import FROM_KEY, nodes_of, owners, sources_of
 from graphopt.ir.symbolic import MADE_UP
 from graphopt.legality import check, support_of
 from graphopt.pipeline import Context, PassManager, PipelineResult, Recipe, Step, make_backend
-from graphopt.pipeline.manager import OnFailure, Verify
+from graphopt.pipeline.manager import OnFailure, Verify, no_collection
 from graphopt.pipeline.recipe import parse
 from graphopt.report.model import (
     Report,
@@ -35,7 +35,7 @@ from graphopt.report.model import (
 from graphopt.rewrite import NearMiss
 from graphopt.source import Source, file_facts
 from graphopt.support.backend import Backend
-from graphopt.verify import check_dims, generate, iterate
+from graphopt.verify import check_dims
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,19 +53,40 @@ name = "fix-input-shapes"
 name = "canonicalize"
 
 [[pass]]
-name = "fuse-conv-bn"
-
-[[pass]]
-name = "fuse-conv-scale"
-
-[[pass]]
-name = "fuse-conv-bias"
+name = "simplify-zeros"
 
 [[pass]]
 name = "clip-to-relu6"
 
 [[pass]]
-name = "fuse-hard-swish"
+name = "long-axis-last"
+
+[[pass]]
+name = "fuse-rotary-embedding"
+
+[[pass]]
+name = "fuse-attention"
+
+[[pass]]
+name = "fuse-matmul-scale"
+
+[[pass]]
+name = "fuse"
+
+[[pass]]
+name = "merge-constants"
+
+[[pass]]
+name = "merge-reciprocals"
+
+[[pass]]
+name = "merge-reductions"
+
+[[pass]]
+name = "sink-transposes"
+
+[[pass]]
+name = "sink-reshapes"
 
 [[pass]]
 name = "canonicalize"
@@ -108,6 +129,7 @@ class Result:
     misses: tuple[tuple[str, NearMiss], ...] = ()
 
 
+@no_collection()
 def optimize(
     model: str | Path | bytes | onnx.ModelProto | ir.Model,
     *,
@@ -125,6 +147,7 @@ def optimize(
     explain: Sequence[str] = (),
     timeout: float = 600.0,
     on_progress: Listener | None = None,
+    hashes: bool = True,
 ) -> Result:
     """Run a model through a recipe, check it against a backend, compile it there, and compare the outputs.
 
@@ -144,6 +167,7 @@ def optimize(
         explain: names of rules to record near misses of.
         timeout: seconds that the vendor's compiler, and then its runtime, may take.
         on_progress: told what begins.
+        hashes: whether the report holds the SHA-256 of the files, which takes a second for each gigabyte.
 
     Raises:
         UserError: the model, the recipe, the data or another argument is wrong.
@@ -161,9 +185,10 @@ def optimize(
         require(target)
     first = source.fresh()
     check_dims(first, dims)
-    facts = source.facts(first)
+    facts = source.facts(first, hashes)
     before = support_of(first, target, dims)
-    given = _samples(first, dims, calibration, samples)
+    executes = verify != "off" or (target is not None and compile)
+    given = _samples(first, dims, calibration, samples) if executes or calibration is not None else []
     stages = len(steps) + 2
 
     manager = PassManager(
@@ -182,15 +207,15 @@ def optimize(
         passes=tuple(piped.records), recipe=chosen.to_toml(),
         verification=_verification(piped, "generated" if calibration is None else "file", len(given)),
     )  # fmt: skip
-    after = support_of(final, target, {})
+    after = support_of(final, target, {}, piped.advice)
     if target is not None and before is not None:
         report = replace(report, support=SupportChange(before=before, after=after))
 
     with tempfile.TemporaryDirectory(prefix="graphopt-") as scratch:
         path = Path(output) if output is not None else Path(scratch, "model.onnx")
         tell("write", len(steps), stages)
-        save(final, path)
-        report = replace(report, output=file_facts(final, path, str(output) if output is not None else ""))
+        save(final, path, tell=lambda done, size: tell(f"write {done / size:.0%}", len(steps), stages))
+        report = replace(report, output=file_facts(final, path, str(output or ""), hashes))
         if target is not None and compile:
             tell(f"compile for {target.name}", len(steps) + 1, stages)
             place = Path(artifact) if artifact is not None else path.with_suffix(target.suffix)
@@ -231,6 +256,8 @@ def _check_targets(target: Backend | None, targets: Sequence[str]) -> None:
 def _iterate(
     data: Data, model: ir.Model, dims: Mapping[str, int | tuple[int, ...]]
 ) -> Iterator[Mapping[str, np.ndarray]]:
+    from graphopt.verify import iterate
+
     return iterate(data.path, model, dims=dims, mean=data.mean, std=data.std, layout=data.layout)
 
 
@@ -238,7 +265,11 @@ def _samples(
     model: ir.Model, dims: Mapping[str, int | tuple[int, ...]], data: Data | None, count: int
 ) -> list[Mapping[str, np.ndarray]]:
     if data is None:
-        return list(generate(model, dims=dims, samples=count)) if count else []
+        if not count:
+            return []
+        from graphopt.verify import generate
+
+        return list(generate(model, dims=dims, samples=count))
     found: list[Mapping[str, np.ndarray]] = []
     for sample in _iterate(data, model, dims):
         found.append(sample)

@@ -11,7 +11,6 @@ import onnx_ir as ir
 from graphopt.errors import GraphoptError, MissingExtraError
 from graphopt.report.model import Compile, Execution, Finding, OutputError
 from graphopt.support.backend import Backend, CompileResult, ExecutionResult, NodeIssue
-from graphopt.verify import compare, natural_scale, noise_floor, run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,6 +104,8 @@ def _execute(
     if answer.status != "ok":
         status: Literal["failed", "unavailable"] = "failed" if answer.status == "failed" else "unavailable"
         return Execution(status=status, runtime=answer.runtime, reason=answer.reason)
+    from graphopt.verify import compare, natural_scale, noise_floor, run
+
     reference = original()
     expected = run(reference, samples)
     errors = compare(expected, [dict(s) for s in answer.samples])

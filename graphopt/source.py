@@ -11,7 +11,8 @@ import numpy as np
 import onnx_ir as ir
 
 from graphopt.ir import count_nodes, load, to_bytes
-from graphopt.ir.io import INLINE_LIMIT, tensors, weight_bytes
+from graphopt.ir.external import tensors
+from graphopt.ir.io import INLINE_LIMIT, weight_bytes
 from graphopt.report.model import FileFacts
 
 
@@ -31,9 +32,9 @@ class Source:
             return copy
         return load(self._model)
 
-    def facts(self, model: ir.Model) -> FileFacts:
+    def facts(self, model: ir.Model, hashes: bool = True) -> FileFacts:
         if self.name:
-            return file_facts(model, Path(self.name), self.name)
+            return file_facts(model, Path(self.name), self.name, hashes)
         data = to_bytes(model) if weight_bytes(model) <= INLINE_LIMIT else b""
         return replace(_counts(model, ""), sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
 
@@ -63,12 +64,12 @@ def _counts(model: ir.Model, path: str) -> FileFacts:
     )  # fmt: skip
 
 
-def file_facts(model: ir.Model, file: Path, shown: str) -> FileFacts:
-    """Facts of a file; bytes include its external data, the hash is of the .onnx file alone."""
-    digest = hashlib.sha256()
-    with file.open("rb") as source:
-        while block := source.read(1 << 22):
-            digest.update(block)
+def file_facts(model: ir.Model, file: Path, shown: str, hashes: bool = True) -> FileFacts:
+    """Facts of a file; bytes include its external data, the hash is of the .onnx file alone, or left out."""
+    digest = ""
+    if hashes:
+        with file.open("rb") as source:
+            digest = hashlib.file_digest(source, "sha256").hexdigest()
     places = {t.path for _, t in tensors(model) if isinstance(t, ir.ExternalTensor)}
     outside = sum(Path(place).stat().st_size for place in places if Path(place).exists())
-    return replace(_counts(model, shown), sha256=digest.hexdigest(), bytes=file.stat().st_size + outside)
+    return replace(_counts(model, shown), sha256=digest, bytes=file.stat().st_size + outside)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("model", metavar="MODEL")
 @options.backends(required=True)
 @options.dims
-@click.option("--toolchain", metavar="VERSION", help="The table measured from this version of the toolchain.")
+@click.option("--toolchain", metavar="NAME", help="The toolchain whose table to use: a version, or a documented one.")
 @click.option("--ask-compiler", is_flag=True, help="Compile as well, and say where table and compiler disagree.")
 @click.option("--timeout", default=600.0, show_default=True, help="Seconds for each compiler.")
 @click.option("-v", "--verbose", is_flag=True, help="Name every node, with the evidence.")
@@ -38,11 +38,13 @@ def command(
     """Say which nodes of MODEL each backend takes, and of the others why not and what to do.
 
     The answer comes from tables that were measured from the vendors' own compilers; none of them needs to be
-    installed. Exit code 1 where a node is not supported.
+    installed. Toolchains that cannot run here, as TensorRT itself and TFLite's delegates, have tables from their
+    documentation, and the answer says so. Exit code 1 where a node is not supported.
 
     \b
       graphopt check model.onnx -b tflite,tensorrt,snpe
       graphopt check model.onnx -b snpe --dim batch=1 --json
+      graphopt check model.onnx -b tflite --toolchain gpu-delegate
     """
     from graphopt.api import check
     from graphopt.report.model import to_json
@@ -86,7 +88,8 @@ def _ask(path: str, found: Check, names: list[str], dims: tuple[str, ...], timeo
         table = {f.node for f in found.backends[name].unsupported}
         vendor = {issue.node: issue.reason for issue in compiled.issues}
         differ = [f"{node or 'the model'}: the compiler refuses it, the table does not: {why}"
-                  for node, why in vendor.items() if node not in table and compiled.status == "failed"]  # fmt: skip
+                  for node, why in vendor.items()
+                  if node not in table and (node or not table) and compiled.status == "failed"]  # fmt: skip
         if compiled.status == "ok":
             differ += [f"{node}: the table refuses it, the compiler does not" for node in sorted(table)]
         verdict = (

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from graphopt.cli.lazily import load_lazily
 from graphopt.errors import GraphoptError, PluginError, UserError
 
 _COMMANDS = {
@@ -80,6 +81,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line and exit with its code."""
     _open_closed_streams()
+    load_lazily()
     # Libraries log what graphopt says better itself.
     logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
     logging.getLogger("onnx_ir").propagate = False

@@ -23,6 +23,10 @@ from graphopt.errors import UserError
     "--validate", "count", type=click.IntRange(1), metavar="N",
     help="Measure nothing: put N random models for each operator to the compiler and say how often the table is right.",
 )  # fmt: skip
+@click.option(
+    "--rounds", type=click.IntRange(0),
+    help="At most so many rounds of random models to learn from, after the systematic ones; 0 for a quick look.",
+)  # fmt: skip
 @click.option("-o", "--output", metavar="FILE", help="Write the new table, or the validation, there.")
 def command(
     backends: tuple[tuple[str, ...], ...],
@@ -31,11 +35,13 @@ def command(
     limit: float,
     work: str,
     count: int | None,
+    rounds: int | None,
     output: str | None,
 ) -> None:
     """Put generated one-operator models to a vendor's own compiler, and print what differs from the table in use.
 
-    Every probe runs in a child process, so a crash or a hang of the vendor's library is an answer.
+    Every probe runs in a child process, so a crash or a hang of the vendor's library is an answer. Without more
+    options this is what the tables that come with graphopt were measured with.
 
     \b
       graphopt probe -b snpe --op Resize
@@ -45,6 +51,7 @@ def command(
     from graphopt.pipeline import make_backend
     from graphopt.support.measure import difference, measure
     from graphopt.support.table import dump
+    from graphopt.support.training import MOST
     from graphopt.support.validate import validate
 
     names = options.flat(backends)
@@ -61,7 +68,10 @@ def command(
         if count is not None:
             found = validate(backend, Path(work), count=count, ops=wanted, jobs=jobs, limit=limit, progress=tell)
         else:
-            table = measure(backend, Path(work), ops=wanted, jobs=jobs, limit=limit, old=old, progress=tell)
+            most = MOST if rounds is None else rounds
+            table = measure(
+                backend, Path(work), ops=wanted, jobs=jobs, limit=limit, old=old, rounds=most, progress=tell
+            )
     if count is not None:
         click.echo(found.text())
         if output is not None:

@@ -18,7 +18,11 @@ from graphopt.errors import UserError
 
 if TYPE_CHECKING:
     from graphopt.api import Result
+    from graphopt.pipeline.recipe import Recipe
     from graphopt.report.model import Report
+
+_OPSET_PASS = "convert-opset"
+_BEFORE_OPSET = ("upgrade-ir", "fix-input-shapes")
 
 
 @click.command("run")
@@ -35,6 +39,11 @@ if TYPE_CHECKING:
     help="A pass to run after the recipe's; several times.",
 )  # fmt: skip
 @click.option("--only", is_flag=True, help="Run the passes of -p alone, without a recipe.")
+@click.option(
+    "--opset", type=int, metavar="N",
+    help="Bring the model to version N of ONNX's operators first, so that the passes know which there are; refused, "
+    "with the nodes named, where that would change what it computes.",
+)  # fmt: skip
 @options.dims
 @click.option(
     "--calibration", metavar="DATA",
@@ -69,6 +78,7 @@ def command(
     recipe: str | None,
     passes: tuple[str, ...],
     only: bool,
+    opset: int | None,
     dims: tuple[str, ...],
     calibration: str | None,
     mean: str | None,
@@ -92,6 +102,7 @@ def command(
       graphopt run model.onnx -o smaller.onnx
       graphopt run model.onnx -b tflite -b snpe --dim batch=1 -o out/
       graphopt run model.onnx -p fuse-conv-bn --only -o x.onnx
+      graphopt run model.onnx --opset 20 -o newer.onnx
     """
     from graphopt.api import Data, default_recipe, optimize
     from graphopt.pipeline.recipe import Recipe, from_specs, read
@@ -116,17 +127,42 @@ def command(
             with _places(output, name, len(names)) as places:
                 with options.clean_stdout():
                     base = Recipe(()) if only else read(recipe) if recipe else default_recipe(name)
+                    chosen = _at_opset(base + from_specs(passes), opset)
                     result = optimize(
-                        path, backend=name, recipe=base + from_specs(passes), dims=sizes, calibration=data,
+                        path, backend=name, recipe=chosen, dims=sizes, calibration=data,
                         samples=samples, verify=verify, on_failure=on_failure, compile=compiles,
                         targets=options.flat(targets) if name else (), output=places.model, artifact=places.artifact,
                         explain=explain, timeout=timeout, on_progress=listener,
+                        hashes=as_json or places.folder is not None,
                     )  # fmt: skip
-                result = replace(result, report=_as_asked(result.report, model, output))
+                report = _judged(_as_asked(result.report, model, output), opset)
+                result = replace(result, report=report)
                 result = places.finish(result)
             results.append((result, places.folder))
     _tell(results, as_json, quiet, output)
     return 0 if all(result.report.status == "ok" for result, _ in results) else 1
+
+
+def _at_opset(recipe: Recipe, opset: int | None) -> Recipe:
+    """The recipe with the conversion ahead, behind the steps that only mend what the inputs are."""
+    from graphopt.pipeline.recipe import Recipe, Step
+
+    if opset is None:
+        return recipe
+    ahead = 0
+    while ahead < len(recipe.steps) and recipe.steps[ahead].name.rpartition(":")[2] in _BEFORE_OPSET:
+        ahead += 1
+    steps = (*recipe.steps[:ahead], Step(_OPSET_PASS, {"target": opset}), *recipe.steps[ahead:])
+    return Recipe(steps, recipe.description)
+
+
+def _judged(report: Report, opset: int | None) -> Report:
+    """A run that was asked for an opset and could not reach it has no as its answer."""
+    if opset is None or report.status != "ok":
+        return report
+    failed = (r for r in report.passes if r.name == _OPSET_PASS and r.outcome in ("failed", "rolled_back"))
+    why = next((r.detail for r in failed), None)
+    return report if why is None else replace(report, status="rejected", reason=f"--opset {opset}: {why}")
 
 
 def _require_compilers(names: Sequence[str | None]) -> None:
@@ -259,9 +295,6 @@ def _numbers(text: str | None, option: str) -> list[float] | None:
 
 
 def _tell(results: list[tuple[Result, Path | None]], as_json: bool, quiet: bool, output: str | None) -> None:
-    from graphopt.report.model import to_json
-    from graphopt.report.terminal import render, render_summary
-
     if as_json or quiet:
         for result, _ in results:
             for record in result.report.passes:
@@ -269,11 +302,15 @@ def _tell(results: list[tuple[Result, Path | None]], as_json: bool, quiet: bool,
                     what = f"{record.name} of {record.source} {record.outcome.replace('_', ' ')}"
                     click.echo(f"graphopt: {what}: {record.detail}", err=True)
     if as_json:
+        from graphopt.report.model import to_json
+
         reports = [to_json(result.report) for result, _ in results]
         click.echo(json.dumps(reports[0] if len(reports) == 1 else reports, indent=1, ensure_ascii=False))
         return
-    shown = options.console(stderr=output == "-")
     if not quiet:
+        from graphopt.report.terminal import render, render_summary
+
+        shown = options.console(stderr=output == "-")
         for result, folder in results:
             files = [folder / "report.json", folder / "report.html"] if folder is not None else []
             render(result.report, shown, files=files)

@@ -35,7 +35,7 @@ def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
 
 
 def _constant_node(node: ir.Node) -> ir.TensorProtocol | None:
-    held = node.meta.get("graphopt.tensor")
+    held = node.meta.data.get("graphopt.tensor")
     if held is not None:
         return held  # type: ignore[no-any-return]
     tensor: ir.TensorProtocol
@@ -73,7 +73,8 @@ def shape_of(value: ir.Value | None) -> ir.Shape | None:
     """
     if value is None:
         return None
-    proven = value.meta.get("graphopt.shape")
+    # `.data` is the plain dict inside: this runs many times for every value of a graph.
+    proven = value.meta.data.get("graphopt.shape")
     if proven is not None:
         return proven  # type: ignore[no-any-return]
     tensor = constant(value)
@@ -126,11 +127,10 @@ def bodies(node: ir.Node) -> Iterator[ir.Graph]:
     """The graphs that a node carries in its attributes."""
     # `.data` is the plain dict inside: this runs once or more for every node of a graph.
     for attribute in node.attributes.data.values():
-        if attribute.is_ref():
-            continue
-        if attribute.type == ir.AttributeType.GRAPH:
+        kind = attribute.type
+        if kind is ir.AttributeType.GRAPH and not attribute.is_ref():
             yield attribute.value
-        elif attribute.type == ir.AttributeType.GRAPHS:
+        elif kind is ir.AttributeType.GRAPHS and not attribute.is_ref():
             yield from attribute.value
 
 

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from graphopt.errors import GraphoptError
 from graphopt.ir.edit import bodies, constant, readers, shape_of
 from graphopt.ir.io import to_bytes
+from graphopt.ir.plain import compute
 from graphopt.ir.symbolic import numbers, partial_of
 from graphopt.ir.validate import describe
 
@@ -26,6 +27,8 @@ RANDOM = frozenset({
 _NEVER = RANDOM | {"Constant", "QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul"}
 _PER_SESSION = 500
 """Nodes in one session: onnxruntime's own cost per node grows with the size of a graph."""
+_HERE = 1 << 24
+"""Bytes up to which a result is computed by numpy, in this process's memory."""
 _HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
@@ -160,28 +163,50 @@ def evaluate(wanted: Sequence[ir.Value], opset_imports: Mapping[str, int]) -> Fo
         opset_imports: operator sets of the graph.
     """
     result = Folded()
+    known = _computed_here(wanted)
+    result.arrays.update((value, known[value]) for value in wanted if value in known)
+    for nodes, ends in _sessions([v for v in wanted if v not in known], known):
+        try:
+            result.arrays.update(_run(nodes, ends, known, opset_imports))
+        except _Refused as refused:
+            _one_by_one(nodes, ends, known, result, opset_imports, str(refused))
+    return result
+
+
+def _computed_here(wanted: Sequence[ir.Value]) -> dict[ir.Value, np.ndarray | ir.TensorProtocol]:
+    """What numpy computes of the wanted values, and of what they depend on."""
+    known: dict[ir.Value, np.ndarray | ir.TensorProtocol] = {}
+    nodes: dict[ir.Node, None] = {}
     for value in wanted:
         held = given(value)
         if held is not None:
-            result.arrays[value] = held
-    for nodes, ends in _sessions([v for v in wanted if v not in result.arrays]):
-        try:
-            result.arrays.update(_run(nodes, ends, result.arrays, opset_imports))
-        except _Refused as refused:
-            _one_by_one(nodes, ends, result, opset_imports, str(refused))
-    return result
+            known[value] = held
+        else:
+            _collect(value, nodes, known)
+    for node in nodes:
+        if any(_bytes(v) > _HERE for v in node.outputs):
+            continue
+        inputs = [None if v is None else known.get(v) if v in known else given(v) for v in node.inputs]
+        if all(one is not None or v is None for one, v in zip(inputs, node.inputs, strict=True)):
+            arrays = [one if one is None or isinstance(one, np.ndarray) else one.numpy() for one in inputs]
+            found = compute(node, arrays)
+            if found is not None:
+                known[node.outputs[0]] = found
+    return known
 
 
 class _Refused(GraphoptError):
     """onnxruntime could not load or run a session."""
 
 
-def _sessions(wanted: Sequence[ir.Value]) -> Iterable[tuple[list[ir.Node], list[ir.Value]]]:
+def _sessions(
+    wanted: Sequence[ir.Value], known: Mapping[ir.Value, object]
+) -> Iterable[tuple[list[ir.Node], list[ir.Value]]]:
     """Group the nodes behind the wanted values, in topological order, into sessions."""
     nodes: dict[ir.Node, None] = {}
     ends: list[ir.Value] = []
     for value in wanted:
-        _collect(value, nodes)
+        _collect(value, nodes, known)
         ends.append(value)
         if len(nodes) >= _PER_SESSION:
             yield list(nodes), ends
@@ -190,7 +215,7 @@ def _sessions(wanted: Sequence[ir.Value]) -> Iterable[tuple[list[ir.Node], list[
         yield list(nodes), ends
 
 
-def _collect(value: ir.Value, nodes: dict[ir.Node, None]) -> None:
+def _collect(value: ir.Value, nodes: dict[ir.Node, None], known: Mapping[ir.Value, object]) -> None:
     # Depth first without recursion: a node goes in after all that it reads.
     waiting: list[tuple[ir.Node, bool]] = [(value.producer(), False)]  # type: ignore[list-item]
     while waiting:
@@ -200,7 +225,9 @@ def _collect(value: ir.Value, nodes: dict[ir.Node, None]) -> None:
         elif node not in nodes:
             waiting.append((node, True))
             for read in node.inputs:
-                producer = read.producer() if read is not None and given(read) is None else None
+                if read is None or read in known or given(read) is not None:
+                    continue
+                producer = read.producer()
                 if producer is not None and producer not in nodes:
                     waiting.append((producer, False))
 
@@ -271,7 +298,10 @@ def _run(
 
 
 def _to_array(answer: object, value: ir.Value) -> np.ndarray:
-    array = answer.numpy() if hasattr(answer, "numpy") else np.asarray(answer)
+    try:
+        array = answer.numpy() if hasattr(answer, "numpy") else np.asarray(answer)
+    except RuntimeError as error:  # onnxruntime hands out no bfloat16
+        raise _Refused(str(error)) from None
     assert value.dtype is not None
     wanted = value.dtype.numpy()
     # onnxruntime hands out types that numpy lacks (bfloat16, float8, …) as the integers of their bits.
@@ -286,10 +316,15 @@ def _ort_errors() -> tuple[type[BaseException], ...]:
 
 
 def _one_by_one(
-    nodes: Sequence[ir.Node], ends: Sequence[ir.Value], result: Folded, opset_imports: Mapping[str, int], why: str
+    nodes: Sequence[ir.Node],
+    ends: Sequence[ir.Value],
+    known: Mapping[ir.Value, np.ndarray | ir.TensorProtocol],
+    result: Folded,
+    opset_imports: Mapping[str, int],
+    why: str,
 ) -> None:
     """Compute a refused session a node at a time; the reference evaluator takes what onnxruntime does not."""
-    local: dict[ir.Value, np.ndarray | ir.TensorProtocol] = dict(result.arrays)
+    local: dict[ir.Value, np.ndarray | ir.TensorProtocol] = {**known, **result.arrays}
     for node in nodes:
         outputs = [v for v in node.outputs if v.name]
         if any(v is not None and given(v) is None and v not in local for v in node.inputs):

@@ -8,23 +8,34 @@ declares of an interior value or of an output may be wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from graphopt.ir.edit import adopt_opsets, bodies, constant, nodes_of, opset_of, shape_of
-from graphopt.ir.io import tensors, to_proto
-from graphopt.ir.learn import learn_shape
-from graphopt.ir.partial import propagate
-from graphopt.ir.symbolic import MADE_UP, Dim, from_shape
+from graphopt.ir.content import dims_of
+from graphopt.ir.edit import adopt_opsets, bodies, nodes_of, shape_of
+from graphopt.ir.infer_node import has_schema, infer_node, learn_proto
+from graphopt.ir.io import to_light_proto
+from graphopt.ir.propagate import propagate
+from graphopt.ir.symbolic import MADE_UP
 
 if TYPE_CHECKING:
     import onnx
 
+__all__ = ["anonymous", "dims_of", "infer_node", "infer_shapes"]
+
 _SMALL = 1024
 """Bytes up to which an initializer goes along with its content: it may be a shape."""
 _ROUNDS = 4
+_THEIRS = "unk__"
+"""Prefix of the dimension names that the onnx package makes up; a user's may begin like that as well."""
+_FEW = 100
+"""Nodes of which anything new is known up to which they are looked at one by one."""
+_SEEN, _RUNS = "graphopt.seen", "graphopt.inferences"
+_INTEGERS = (ir.DataType.INT64, ir.DataType.INT32)
+_READ_FLOATS = ("Range", "Resize", "Upsample")
+"""Operators whose output's shape depends on the content of a tensor that need not be of integers."""
 
 
 def infer_shapes(model: ir.Model) -> int:
@@ -37,13 +48,47 @@ def infer_shapes(model: ir.Model) -> int:
     # The onnx package says nothing of the inside of functions; there, what constants make can be told.
     functions = (function.graph for function in model.functions.values())
     learnt = sum(infer_node(node) for graph in functions for node in nodes_of(graph))
-    for _ in range(_ROUNDS):
-        learnt += _onnx_round(model)
-        more = propagate(model)
-        learnt += more
-        if not more:
-            break
+    # The walk goes over everything once, but what goes into the body of a loop only the onnx package hands on.
+    turns = any(node.op_type in ("Loop", "Scan", "SequenceMap") for node in nodes_of(model.graph))
+    first = _RUNS not in model.meta
+    news = [] if first else [node for node in nodes_of(model.graph) if _is_news(node)]
+    if not news and not first:
+        return learnt
+    inside = any(node.graph is not model.graph or any(True for _ in bodies(node)) for node in news)
+    if first or turns or inside or len(news) > _FEW:
+        for _ in range(_ROUNDS):
+            learnt += _onnx_round(model)
+            more = propagate(model)
+            learnt += more
+            if not more or not turns:
+                break
+    else:
+        better = {value for node in news if infer_node(node) for value in node.outputs}
+        learnt += len(better) + propagate(model, better)
+    for node in nodes_of(model.graph):
+        node.meta[_SEEN] = _known_of_inputs(node)
     return learnt
+
+
+def _is_news(node: ir.Node) -> bool:
+    """Whether anything about the inputs of a node is not as it was at the last inference."""
+    before, now = node.meta.data.get(_SEEN), _known_of_inputs(node)
+    return (
+        before is None or len(before) != len(now) or not all(a is b or a == b for a, b in zip(before, now, strict=True))
+    )
+
+
+def _known_of_inputs(node: ir.Node) -> list[object]:
+    """What the shapes of a node's outputs depend on."""
+    known: list[object] = []
+    for value in node.inputs:
+        if value is None:
+            known.append(None)
+            continue
+        # The content of weights says nothing of shapes.
+        tells = value.dtype in _INTEGERS or node.op_type in _READ_FLOATS
+        known += (value.type, shape_of(value), value.const_value if tells else None)
+    return known
 
 
 def _onnx_round(model: ir.Model) -> int:
@@ -58,24 +103,19 @@ def _onnx_round(model: ir.Model) -> int:
     if inferred is None:
         return sum(infer_node(node) for node in nodes_of(model.graph))
     # The onnx package counts its symbols from zero in every call; a number of our own keeps calls apart.
-    run = model.meta["graphopt.inferences"] = model.meta.get("graphopt.inferences", 0) + 1
-    return _merge(model.graph, inferred.graph, f"{MADE_UP}{run}_")
+    run = model.meta[_RUNS] = model.meta.get(_RUNS, 0) + 1
+    theirs = {str(d.value) for v in model.graph.inputs for d in v.shape or () if not isinstance(d, int)}
+
+    def renamed(name: str) -> str:
+        made_up = name.startswith(_THEIRS) and name not in theirs
+        return name.replace(_THEIRS, f"{MADE_UP}{run}_", 1) if made_up else name
+
+    return _merge(model.graph, inferred.graph, renamed)
 
 
 def _skeleton(model: ir.Model) -> onnx.ModelProto:
     """The model without large weights and without what it only declares of interior values."""
-    held: list[tuple[ir.Value, ir.TensorProtocol]] = []
-    for holder, tensor in tensors(model):
-        if isinstance(holder, ir.Value) and tensor.nbytes > _SMALL and tensor.dtype != ir.DataType.STRING:
-            held.append((holder, tensor))
-    try:
-        for value, tensor in held:
-            shape = ir.Shape(tensor.shape.numpy())
-            value.const_value = ir.ExternalTensor("-", 0, 0, tensor.dtype, shape=shape, name=value.name or "")
-        proto = to_proto(model)
-    finally:
-        for value, tensor in held:
-            value.const_value = tensor
+    proto = to_light_proto(model, _SMALL)
     _forget(proto.graph, model.graph)
     inputs = {v.name: v for v in proto.graph.input}
     for value in model.graph.inputs:
@@ -84,7 +124,8 @@ def _skeleton(model: ir.Model) -> onnx.ModelProto:
         dims = [d if isinstance(d, int) else d.value for d in value.shape]
         if any(anonymous(d) for d in dims):
             dims = [f"{value.name}.{axis}" if anonymous(d) else d for axis, d in enumerate(dims)]
-            value.meta["graphopt.shape"] = ir.Shape(dims)
+            if shape_of(value) != dims:
+                value.meta["graphopt.shape"] = ir.Shape(dims)
             _write_dims(inputs[value.name].type, dims)
     return proto
 
@@ -109,7 +150,7 @@ def _forget(proto: onnx.GraphProto, graph: ir.Graph) -> None:
     # What was inferred before stays (it is proven); what the file declared does not, unless no schema can tell.
     made = [v for node in graph for v in node.outputs]
     believed = {v.name for v in made if "graphopt.shape" in v.meta}
-    believed.update(v.name for node in graph if not _has_schema(node) for v in node.outputs)
+    believed.update(v.name for node in graph if not has_schema(node) for v in node.outputs)
     kept = [v for v in proto.value_info if v.name in believed]
     del proto.value_info[:]
     proto.value_info.extend(kept)
@@ -134,104 +175,20 @@ def _forget(proto: onnx.GraphProto, graph: ir.Graph) -> None:
                 _forget(body, attribute.value)
 
 
-def _has_schema(node: ir.Node) -> bool:
-    import onnx
-
-    return bool(onnx.defs.has(node.op_type, node.domain))
-
-
-def _merge(graph: ir.Graph, proto: onnx.GraphProto, prefix: str) -> int:
+def _merge(graph: ir.Graph, proto: onnx.GraphProto, renamed: Callable[[str], str]) -> int:
     infos = {v.name: v for v in (*proto.value_info, *proto.output)}
     learnt = 0
     for node, node_proto in zip(graph, proto.node, strict=True):
         for value in node.outputs:
             info = infos.get(value.name or "")
             if info is not None:
-                learnt += learn_proto(value, info.type, prefix)
+                learnt += learn_proto(value, info.type, renamed)
         if any(True for _ in bodies(node)):
             inner = {a.name: a for a in node_proto.attribute}
             for name, attribute in node.attributes.items():
                 if attribute.type == ir.AttributeType.GRAPH and not attribute.is_ref():
                     body = inner[name].g
                     for value, given in zip(attribute.value.inputs, body.input, strict=True):
-                        learnt += learn_proto(value, given.type, prefix)
-                    learnt += _merge(attribute.value, body, prefix)
+                        learnt += learn_proto(value, given.type, renamed)
+                    learnt += _merge(attribute.value, body, renamed)
     return learnt
-
-
-def learn_proto(value: ir.Value, type_proto: onnx.TypeProto, prefix: str = MADE_UP) -> bool:
-    """Take over what a TypeProto says beyond what is known; returns whether that was anything."""
-    if not type_proto.HasField("tensor_type"):
-        if value.type is None and type_proto.WhichOneof("value"):
-            value.type = ir.serde.deserialize_type_proto_for_type(type_proto)
-            return True
-        return False
-    tensor = type_proto.tensor_type
-    new = False
-    if value.type is None and tensor.elem_type:
-        value.type = ir.TensorType(ir.DataType(tensor.elem_type))
-        new = True
-    if not tensor.HasField("shape"):
-        return new
-    dims: list[int | str | None] = []
-    for dim in tensor.shape.dim:
-        field = dim.WhichOneof("value")
-        name = dim.dim_param.replace("unk__", prefix, 1) if dim.dim_param.startswith("unk__") else dim.dim_param
-        dims.append(dim.dim_value if field == "dim_value" else name or None)
-    return learn_shape(value, dims) or new
-
-
-def infer_node(node: ir.Node) -> int:
-    """Infer the outputs of one node from its inputs; returns how many values are known better than before.
-
-    Used for the few nodes that a rewrite makes; a whole model goes through `infer_shapes`.
-    """
-    import onnx
-
-    if not _has_schema(node) or any(v is None or v.type is None for v in node.inputs if v is not None):
-        return 0
-    if any(True for _ in bodies(node)) or any(a.is_ref() for a in node.attributes.values()):
-        return 0
-    version = opset_of(node.graph, node.domain)
-    try:
-        schema = onnx.defs.get_schema(node.op_type, version, node.domain)
-    except onnx.defs.SchemaError:
-        return 0
-    types: dict[str, onnx.TypeProto] = {}
-    data: dict[str, onnx.TensorProto] = {}
-    for value in node.inputs:
-        if value is None or value.name is None:
-            continue
-        if value.type is None:
-            return 0
-        types[value.name] = _type_proto(value)
-        tensor = constant(value)
-        if tensor is not None and tensor.nbytes <= _SMALL:
-            data[value.name] = ir.serde.serialize_tensor(tensor)
-    try:
-        outputs = onnx.shape_inference.infer_node_outputs(
-            schema, ir.serde.serialize_node(node), types, data,
-            opset_imports=[onnx.helper.make_opsetid(node.domain, version)],
-        )  # fmt: skip
-    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError):
-        return 0
-    return sum(learn_proto(value, outputs[value.name]) for value in node.outputs if value.name in outputs)
-
-
-def _type_proto(value: ir.Value) -> onnx.TypeProto:
-    import onnx
-
-    shape = shape_of(value)
-    if not isinstance(value.type, ir.TensorType):
-        proto = onnx.TypeProto()
-        assert value.type is not None
-        ir.serde.serialize_type_into(proto, value.type)
-        return proto
-    dims = None if shape is None else [d if isinstance(d, int) else d.value for d in shape]
-    return onnx.helper.make_tensor_type_proto(int(value.type.dtype), dims)
-
-
-def dims_of(value: ir.Value | None) -> tuple[Dim, ...] | None:
-    """The proven shape of a value as polynomials, None where a dimension has no name."""
-    shape = shape_of(value)
-    return None if shape is None else from_shape(shape)

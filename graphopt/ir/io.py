@@ -6,20 +6,17 @@ streamed when they are written again.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import stat
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
 from graphopt.errors import ModelError, UserError
-from graphopt.ir.edit import adopt_opsets, nodes_of, owners
+from graphopt.ir.edit import adopt_opsets, owners
+from graphopt.ir.external import Tell, contain, data_files, relocated, tensors, write_data
+from graphopt.ir.files import atomic
 from graphopt.ir.proto import DEFAULT_DOMAINS, graphs, refuse_ambiguous
 from graphopt.ir.validate import validate
 
@@ -28,10 +25,6 @@ if TYPE_CHECKING:
 
 INLINE_LIMIT = 1_800_000_000
 """Bytes of weights that still go inside the .onnx file; protobuf ends at 2 GiB."""
-_EXTERNAL_FROM = 1024
-"""Tensors below this many bytes stay inside the .onnx file even when the others leave it."""
-_ALIGN = 4096
-_CHUNK = 1 << 24
 
 
 def load(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> ir.Model:
@@ -74,7 +67,7 @@ def load(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> ir.Model:
         what = "cannot be taken in" if missing else "is not a valid model"
         raise ModelError(f"{what}: {_first_line(error)}", file=file) from None
     _keep_what_the_ir_drops(proto, model)
-    _contain_external_data(model, file)
+    contain(model, file)
     validate(model, file=file, sort=True)
     adopt_opsets(model)
     return model
@@ -125,57 +118,6 @@ def _keep_what_the_ir_drops(proto: onnx.ModelProto, model: ir.Model) -> None:
                 owner.opset_imports[""] = owner.opset_imports.pop(name)
 
 
-def tensors(model: ir.Model) -> Iterator[tuple[ir.Value | ir.Attr, ir.TensorProtocol]]:
-    """Every stored tensor with what holds it: initializers of all graphs, then tensors in attributes."""
-    for owner in owners(model):
-        for graph in (owner, *owner.subgraphs()):
-            for value in graph.initializers.values():
-                if value.const_value is not None:
-                    yield value, value.const_value
-    for owner in owners(model):
-        for node in nodes_of(owner):
-            for attribute in node.attributes.values():
-                if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
-                    yield attribute, attribute.value
-                elif attribute.type == ir.AttributeType.TENSORS and not attribute.is_ref():
-                    for tensor in attribute.value:
-                        yield attribute, tensor
-
-
-def _contain_external_data(model: ir.Model, file: Path | None) -> None:
-    """Check every external tensor before anything reads it, and tie it to the model's folder."""
-    folder = file.resolve().parent if file is not None else None
-    sizes: dict[Path, int] = {}
-    for _, tensor in tensors(model):
-        if not isinstance(tensor, ir.ExternalTensor):
-            continue
-        name, location = tensor.name, str(tensor.location)
-        if folder is None:
-            raise ModelError(f"the weights of {name!r} are external ({location}): load the model by its path")
-        if os.path.isabs(location) or "\0" in location:
-            raise ModelError(f"external data of {name!r} has an absolute path ({location})", file=file)
-        try:
-            path = (folder / location).resolve()
-            inside, there = path.is_relative_to(folder), path.is_file()
-        except (OSError, RuntimeError) as error:  # a name too long, a loop of links
-            raise ModelError(f"external data of {name!r} cannot be read: {_first_line(error)}", file=file) from None
-        if not inside:
-            raise ModelError(f"external data of {name!r} lies outside the model's folder ({location})", file=file)
-        if not there:
-            raise ModelError(f"external data of {name!r} is missing ({location})", file=file)
-        if path not in sizes:
-            sizes[path] = path.stat().st_size
-        offset, length = tensor.offset or 0, tensor.length
-        if not tensor.shape.is_static():
-            raise ModelError(f"external data of {name!r} has no fixed shape", file=file)
-        if offset < 0 or (length is not None and length < tensor.nbytes) or offset + tensor.nbytes > sizes[path]:
-            raise ModelError(
-                f"external data of {name!r} needs {tensor.nbytes} bytes at {offset} of {location}, "
-                f"which has {sizes[path]}", file=file,
-            )  # fmt: skip
-        tensor.base_dir = str(folder)
-
-
 def to_proto(model: ir.Model) -> onnx.ModelProto:
     """The ModelProto of a model, external tensors by reference; the model is not changed.
 
@@ -198,6 +140,25 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
     return proto
 
 
+def to_light_proto(model: ir.Model, most: int = 0) -> onnx.ModelProto:
+    """The ModelProto without the content of initializers of more than `most` bytes: external, and nowhere.
+
+    For tools that look at structure and shapes alone: no weight is copied.
+    """
+    held = [
+        (holder, tensor) for holder, tensor in tensors(model)
+        if isinstance(holder, ir.Value) and tensor.nbytes > most and tensor.dtype != ir.DataType.STRING
+    ]  # fmt: skip
+    try:
+        for value, tensor in held:
+            shape = ir.Shape(tensor.shape.numpy())
+            value.const_value = ir.ExternalTensor("-", 0, 0, tensor.dtype, shape=shape, name=value.name or "")
+        return to_proto(model)
+    finally:
+        for value, tensor in held:
+            value.const_value = tensor
+
+
 def weight_bytes(model: ir.Model) -> int:
     """Bytes of all stored tensors."""
     return sum(tensor.nbytes for _, tensor in tensors(model))
@@ -211,153 +172,46 @@ def to_bytes(model: ir.Model) -> bytes:
     """
     if weight_bytes(model) > INLINE_LIMIT:
         raise ModelError("has more weights than one protobuf message can carry: write it to a path")
-    with _relocated(model, None):
+    with relocated(model, None):
         return bytes(to_proto(model).SerializeToString(deterministic=True))
 
 
-def save(model: ir.Model, path: str | os.PathLike[str]) -> None:
-    """Write a model so that the old file or the new one is on disk, never half of one.
+def save(model: ir.Model, path: str | os.PathLike[str], *, tell: Tell | None = None) -> None:
+    """Write a model so that the old file or the new one is there, never half of one.
 
     Weights stay external when they were, and leave the file when there are more than `INLINE_LIMIT` bytes of them:
     then they go to STEM.HASH.data beside it. The hash is of their content, so a file that an older model still
     refers to is never overwritten.
 
+    Args:
+        model: not changed.
+        path: where to.
+        tell: told now and then how many bytes of external weights are written, and how many there are.
+
     Raises:
         UserError: the folder does not exist or cannot be written.
     """
     path = Path(path)
-    held = list(tensors(model))
-    external = any(isinstance(t, ir.ExternalTensor) for _, t in held) or sum(t.nbytes for _, t in held) > INLINE_LIMIT
+    held = [tensor for _, tensor in tensors(model)]
+    outside = [t for t in held if isinstance(t, ir.ExternalTensor)]
     try:
-        if not external:
-            with atomic(path) as out:
-                out.write(to_proto(model).SerializeToString(deterministic=True))
+        if not outside and sum(t.nbytes for t in held) <= INLINE_LIMIT:
+            with atomic(path) as staged:
+                staged.out.write(to_proto(model).SerializeToString(deterministic=True))
             return
-        old = _data_files(path)
-        data = _write_data(model, path)
+        old = data_files(path)
+        data = write_data(model, path, tell)
         try:
-            with _relocated(model, data), atomic(path) as out:
-                out.write(to_proto(model).SerializeToString(deterministic=True))
+            with relocated(model, data), atomic(path) as staged:
+                staged.out.write(to_proto(model).SerializeToString(deterministic=True))
         except BaseException:
             if data.path not in old:
                 data.path.unlink(missing_ok=True)
             raise
         # The model itself may still read from an old file of its own: that one stays.
-        needed = {Path(t.path).resolve() for _, t in held if isinstance(t, ir.ExternalTensor)}
+        needed = {Path(t.path).resolve() for t in outside}
         for stale in old - {data.path}:
             if stale.resolve() not in needed:
                 stale.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from None
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path` for writing; rename it to `path` when the block ends well."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent or ".")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-class _DataFile:
-    def __init__(self, path: Path, places: dict[int, tuple[int, int]]) -> None:
-        self.path, self.places = path, places
-
-
-def _data_files(path: Path) -> set[Path]:
-    ours = re.compile(re.escape(path.stem) + r"\.[0-9a-f]{8}\.data")
-    return {path.with_name(other.name) for other in path.parent.iterdir() if ours.fullmatch(other.name)}
-
-
-def _write_data(model: ir.Model, path: Path) -> _DataFile:
-    """Stream every large tensor into one file named after its content; shared tensors are written once."""
-    digest = hashlib.blake2b(digest_size=4)
-    places: dict[int, tuple[int, int]] = {}
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent or ".")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            position = 0
-            for _, tensor in tensors(model):
-                if id(tensor) in places or not _goes_outside(tensor):
-                    continue
-                gap = -position % _ALIGN
-                out.write(b"\0" * gap)
-                position += gap
-                places[id(tensor)] = (position, tensor.nbytes)
-                for block in _blocks(tensor):
-                    digest.update(block)
-                    out.write(block)
-                    position += len(block)
-            out.flush()
-            os.fsync(out.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        final = path.with_name(f"{path.stem}.{digest.hexdigest()}.data")
-        os.replace(name, final)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return _DataFile(final, places)
-
-
-def _goes_outside(tensor: ir.TensorProtocol) -> bool:
-    return tensor.dtype != ir.DataType.STRING and tensor.nbytes >= _EXTERNAL_FROM
-
-
-def _blocks(tensor: ir.TensorProtocol) -> Iterator[bytes]:
-    if isinstance(tensor, ir.ExternalTensor):
-        # Straight from the file: the pages of a memory map would stay resident.
-        with open(tensor.path, "rb") as source:
-            source.seek(tensor.offset or 0)
-            left = tensor.nbytes
-            while left:
-                block = source.read(min(left, _CHUNK))
-                left -= len(block)
-                yield block
-    else:
-        yield tensor.tobytes()
-
-
-@contextmanager
-def _relocated(model: ir.Model, data: _DataFile | None) -> Iterator[None]:
-    """While the block runs, large tensors are references into `data`; without data, all tensors are inline."""
-    changed: list[tuple[ir.Value, ir.TensorProtocol]] = []
-    attributes: list[tuple[ir.Attr, ir.TensorProtocol]] = []
-    try:
-        for holder, tensor in list(tensors(model)):
-            if data is not None and id(tensor) in data.places:
-                offset, length = data.places[id(tensor)]
-                shape = ir.Shape(tensor.shape.numpy())
-                new: ir.TensorProtocol = ir.ExternalTensor(
-                    data.path.name, offset, length, tensor.dtype, shape=shape, name=tensor.name or "",
-                    doc_string=tensor.doc_string, base_dir=str(data.path.parent.resolve()),
-                )  # fmt: skip
-            elif data is None and isinstance(tensor, ir.ExternalTensor):
-                new = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=tensor.name, doc_string=tensor.doc_string)
-            else:
-                continue
-            if isinstance(holder, ir.Value):
-                changed.append((holder, tensor))
-                holder.const_value = new
-            elif holder.type == ir.AttributeType.TENSOR:
-                attributes.append((holder, tensor))
-                holder._value = new  # an Attr has no public setter; it is put back below
-        yield
-    finally:
-        for value, tensor in changed:
-            value.const_value = tensor
-        for attribute, tensor in attributes:
-            attribute._value = tensor

@@ -173,6 +173,11 @@ class RewritePass(Pass):
         if cls.rules and "fidelity" not in cls.__dict__:
             cls.fidelity = worst(rule.fidelity for rule in cls.rules)
 
+    @functools.cached_property
+    def roots(self) -> frozenset[tuple[str, str]]:
+        """Domain and type of the operators that a rule begins at: a model without any of them stays as it is."""
+        return frozenset((rule.roots[0].domain, one) for rule in self.rules for one in rule.roots[0].types)
+
     def run(self, model: ir.Model, context: Context) -> PassResult:
         """Apply the rules; see `Pass.run`."""
         outcome = apply_rules(model, self.rules, made_by=self.name, explain=context.explain)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import importlib.metadata
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -117,9 +119,7 @@ class Group(Generic[T]):
     def entries(self) -> list[Entry[T]]:
         """Everything that is offered, by name and distribution; the same name may come twice."""
         found: dict[tuple[str, str], Entry[T]] = {}
-        for point in importlib.metadata.entry_points(group=self.group):
-            owner = point.dist
-            name, version = (owner.name or "unknown", owner.version) if owner is not None else ("unknown", "0")
+        for point, name, version in _installed(self.group, tuple(sys.path)):
             found[point.name, name] = Entry(point.name, name, version, point, self._base)
         return [found[key] for key in sorted(found)]
 
@@ -152,6 +152,23 @@ class Group(Generic[T]):
         """The name, with its distribution where another offers the same name, so that it means this one's."""
         owners = [e.distribution for e in self.entries() if e.name == name]
         return f"{distribution}:{name}" if len(owners) > 1 and distribution in owners else name
+
+
+@functools.cache
+def _installed(group: str, path: tuple[str, ...]) -> list[tuple[importlib.metadata.EntryPoint, str, str]]:
+    """The entry points of a group, each with the name and version of its distribution.
+
+    Read once for every `sys.path`, which is what `path` is for: looking through all that is installed takes long, and
+    each pass of a recipe asks.
+    """
+    labels: dict[int, tuple[str, str]] = {}
+    found = []
+    for point in importlib.metadata.entry_points(group=group):
+        owner = point.dist
+        if id(owner) not in labels:
+            labels[id(owner)] = (owner.name or "unknown", owner.version) if owner is not None else ("unknown", "0")
+        found.append((point, *labels[id(owner)]))
+    return found
 
 
 def _same(one: str, other: str) -> bool:

@@ -7,17 +7,20 @@ from typing import Any
 import onnx_ir as ir
 
 from graphopt.ir.edit import nodes_of, owners
-from graphopt.ir.io import to_proto
+from graphopt.ir.io import to_light_proto
+
+_SMALL = 1024
+"""Bytes up to which a tensor is shown to the checker as it is."""
 
 
 def complaint_of(model: ir.Model) -> str | None:
     """What the onnx package's own checker says against a model, None where it has nothing to say; weights aside."""
     import onnx
 
-    proto = to_proto(model)
+    proto = to_light_proto(model, _SMALL)
     for graph in _graphs(proto.graph):
         for tensor in graph.initializer:
-            if len(tensor.raw_data) > 1024 or tensor.data_location == onnx.TensorProto.EXTERNAL:
+            if tensor.data_location == onnx.TensorProto.EXTERNAL:
                 # The checker reads only the type and the dimensions that matter here.
                 dims, kind, name = list(tensor.dims), tensor.data_type, tensor.name
                 tensor.Clear()
@@ -73,7 +76,8 @@ class Fingerprint:
         for owner in owners(model):
             parts += [*owner.inputs, *owner.outputs]
             for node in nodes_of(owner):
-                parts += [node, *node.inputs, *node.outputs, *node.attributes.values()]
+                # `.data` is the plain dict inside.
+                parts += [node, *node.inputs, *node.outputs, *node.attributes.data.values()]
         for graph in model.graphs():
             for value in graph.initializers.values():
                 parts += [value, value.const_value]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -67,11 +68,15 @@ class Rewriter:
         self.model, self.made_by = model, made_by
         self.declined = ""
         """Why the last replacement declined."""
-        self.names = Names(model)
         self._unordered: dict[ir.Graph, None] = {}
         for owner in owners(model):
             if owner is not model.graph:
                 _tag_function(owner)
+
+    @functools.cached_property
+    def names(self) -> Names:
+        """Fresh names for what replacements make; most passes find nothing to replace and never ask."""
+        return Names(self.model)
 
     def finish(self) -> None:
         """Sort the graphs in which a rule with several roots made nodes."""
@@ -137,6 +142,8 @@ class Rewriter:
         self._place(builder, root, graph)
         stem = describe(root).removeprefix("-> ")
         for node in builder.nodes:
+            if node.domain:
+                self._import(node.domain, graph)
             alike = builder.like[node].name if node in builder.like else None
             node.name = self.names.fresh(alike or f"{stem}_{node.op_type}")
             for value in node.outputs:
@@ -176,6 +183,12 @@ class Rewriter:
                 graph.insert_before(root, node)
             else:
                 self.model.graph.register_initializer(value)
+
+    def _import(self, domain: str, graph: ir.Graph) -> None:
+        """Import an operator set that a replacement uses where the graph's owner does not; functions have their own."""
+        in_function = graph.meta.get("graphopt.function")
+        for owner in (graph, *owners(self.model)) if in_function else (graph, self.model.graph):
+            owner.opset_imports.setdefault(domain, 1)
 
     def _erase(self, nodes: Sequence[ir.Node], woken: list[ir.Node]) -> list[ir.Node]:
         """Take away matched nodes that nobody reads any more, and what only they needed.

@@ -18,6 +18,7 @@ from graphopt.errors import PassError
 from graphopt.ir.edit import nodes_of, owners, readers
 from graphopt.ir.validate import describe
 from graphopt.rewrite.apply import Rewrite, Rewriter
+from graphopt.rewrite.glance import glance
 from graphopt.rewrite.match import Match
 from graphopt.rewrite.rule import Rule
 
@@ -100,8 +101,9 @@ class _Driver:
             self.queued.discard(node)
             if node.graph is None:
                 continue
+            seen = glance(node)
             for rule in self.index[node.domain, node.op_type]:
-                match = rule.match(node)
+                match = rule.match(node, seen)
                 if match is None:
                     if rule.name in self.explain:
                         self._explain(rule, node)

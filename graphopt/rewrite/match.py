@@ -77,9 +77,10 @@ Guard = tuple[str, Callable[[Match], "bool | str"]]
 class Matcher:
     """One attempt to match roots of a pattern at a node. Use it once."""
 
-    def __init__(self, outputs: Sequence[tuple[Op, int]], guards: Sequence[Guard], explain: bool = False) -> None:
-        self._roots = tuple(dict.fromkeys(op for op, _ in outputs))
-        self._outputs, self._guards, self._explain = outputs, guards, explain
+    def __init__(
+        self, roots: Sequence[Op], outputs: Sequence[tuple[Op, int]], guards: Sequence[Guard], explain: bool = False
+    ) -> None:
+        self._roots, self._outputs, self._guards, self._explain = roots, outputs, guards, explain
         self._bound: dict[str, Any] = {}
         self._nodes: dict[Op, ir.Node] = {}
         self._trail: list[tuple[dict[Any, Any], Any]] = []
@@ -93,9 +94,11 @@ class Matcher:
         self._graph = node.graph
         return self._found if self._at(self._roots[0], node, None) else None
 
-    def _fail(self, node: ir.Node | None, reason: str) -> bool:
+    def _fail(self, node: ir.Node | None, reason: str, *parts: object) -> bool:
+        """Note why an attempt failed; nearly all do, so the words are put together only where somebody asked."""
         if self._explain and len(self._trail) > self._best and node is not None:
-            self._best, self.failure = len(self._trail), (node, reason)
+            words = [" or ".join(part) if isinstance(part, tuple) else part for part in parts]
+            self._best, self.failure = len(self._trail), (node, reason.format(*words))
         return False
 
     def _bind(self, table: dict[Any, Any], key: Any, thing: Any) -> None:
@@ -129,9 +132,9 @@ class Matcher:
                     return False
             elif isinstance(pattern, Var):
                 if pattern.where is not None and not pattern.where(value):
-                    return self._fail(reader, f"the condition on {pattern.name or 'a value'} does not hold")
+                    return self._fail(reader, "the condition on {} does not hold", pattern.name or "a value")
                 if not self._name(pattern.name, value):
-                    return self._fail(reader, f"{value.name!r} is not the value that {pattern.name} stands for")
+                    return self._fail(reader, "{!r} is not the value that {} stands for", value.name, pattern.name)
         return self._finish()
 
     def _any(self, alternatives: Any, reader: ir.Node | None) -> bool:
@@ -156,26 +159,26 @@ class Matcher:
     def _constant(self, pattern: Const, value: ir.Value, reader: ir.Node | None) -> bool:
         tensor = constant(value)
         if tensor is None:
-            return self._fail(reader, f"{value.name!r} is not a constant")
+            return self._fail(reader, "{!r} is not a constant", value.name)
         if pattern.equals is not None or pattern.where is not None:
             if tensor.size > pattern.largest or tensor.dtype == ir.DataType.STRING:
-                return self._fail(reader, f"{value.name!r} is too large to look into")
+                return self._fail(reader, "{!r} is too large to look into", value.name)
             array = tensor.numpy()
             if pattern.equals is not None and not _equals(array, pattern.equals):
-                return self._fail(reader, f"{value.name!r} is not {pattern.equals}")
+                return self._fail(reader, "{!r} is not {}", value.name, pattern.equals)
             if pattern.where is not None and not pattern.where(array):
-                return self._fail(reader, f"the condition on {pattern.name or 'a constant'} does not hold")
+                return self._fail(reader, "the condition on {} does not hold", pattern.name or "a constant")
         if not self._name(pattern.name, _Constant(value, tensor)):
-            return self._fail(reader, f"{value.name!r} is not the constant that {pattern.name} stands for")
+            return self._fail(reader, "{!r} is not the constant that {} stands for", value.name, pattern.name)
         return True
 
     def _producer(self, op: Op, index: int, value: ir.Value | None, goals: Goals, reader: ir.Node | None) -> bool:
         node = value.producer() if value is not None else None
         if value is None or node is None:
             name = value.name if value is not None else None
-            return self._fail(reader, f"{name!r} is not made by {' or '.join(op.types)}")
+            return self._fail(reader, "{!r} is not made by {}", name, op.types)
         if value.index() != index:
-            return self._fail(node, f"output {value.index()} is read where the pattern reads output {index}")
+            return self._fail(node, "output {} is read where the pattern reads output {}", value.index(), index)
         return self._at(op, node, goals)
 
     def _at(self, op: Op, node: ir.Node, goals: Goals) -> bool:
@@ -183,20 +186,22 @@ class Matcher:
         if known is not None:
             return self._solve(goals, node) if known is node else self._fail(node, "another node matched here before")
         if node.op_type not in op.types or node.domain != op.domain:
-            return self._fail(node, f"is {node.op_type}, not {' or '.join(op.types)}")
+            return self._fail(node, "is {}, not {}", node.op_type, op.types)
         if node.graph is not self._graph:
             return self._fail(node, "lies in another graph than the root")
+        if any(held.is_ref() for held in node.attributes.data.values()):
+            return self._fail(node, "takes an attribute from the call of its function")
         for name, expected in op.attributes.items():
             found = attribute(node, name)
             if expected.where is not None and not expected.where(found):
-                return self._fail(node, f"attribute {name} is {found}")
+                return self._fail(node, "attribute {} is {}", name, str(found))
             if not self._name(expected.name, found):
-                return self._fail(node, f"attribute {name} differs from the one matched before")
+                return self._fail(node, "attribute {} differs from the one matched before", name)
         if op.where is not None and not op.where(node):
             return self._fail(node, "the condition on the node does not hold")
         self._bind(self._nodes, op, node)
         if not self._name(op.name, node):
-            return self._fail(node, f"is not the node that {op.name} stands for")
+            return self._fail(node, "is not the node that {} stands for", op.name)
         return self._inputs(op, node, goals)
 
     def _inputs(self, op: Op, node: ir.Node, goals: Goals) -> bool:
@@ -205,22 +210,24 @@ class Matcher:
         while len(given) > wanted and op.rest is None and given[-1] is None:
             given = given[:-1]
         if len(given) > wanted and op.rest is None:
-            return self._fail(node, f"has {len(given)} inputs, the pattern {wanted}")
+            return self._fail(node, "has {} inputs, the pattern {}", len(given), wanted)
         if op.rest is not None and not self._name(op.rest.name, list(given[wanted:])):
             return self._fail(node, "the further inputs differ from those matched before")
         values = [given[i] if i < len(given) else None for i in range(wanted)]
 
         def with_order(order: Sequence[ir.Value | None]) -> Goals:
             chain = goals
-            for pattern, value in reversed(list(zip(op.inputs, order, strict=True))):
-                chain = (pattern, value, chain)
+            for index in range(wanted - 1, -1, -1):
+                chain = (op.inputs[index], order[index], chain)
             return chain
 
         if op.commutative:
             orders = [o for o in (values, values[::-1]) if all(map(_plausible, op.inputs, o))]
             if not orders:
                 return self._fail(node, "neither order of its inputs fits the pattern")
-            return self._any((with_order(order) for order in orders), node)
+            if len(orders) == 1:
+                return self._solve(with_order(orders[0]), node)
+            return self._any(map(with_order, orders), node)
         return self._solve(with_order(values), node)
 
     def _finish(self) -> bool:
@@ -236,15 +243,15 @@ class Matcher:
                 if (op, index) in self._outputs:
                     continue
                 if value.is_graph_output():
-                    return self._fail(node, f"its output {value.name!r} is an output of the graph")
+                    return self._fail(node, "its output {!r} is an output of the graph", value.name)
                 reader = next((user for user in readers(value) if user not in matched), None)
                 if reader is not None:
-                    return self._fail(node, f"{value.name!r} is also read by {describe(reader)}")
+                    return self._fail(node, "{!r} is also read by {}", value.name, describe(reader))
         found = Match(self._bound, self._nodes, roots)
         for reason, guard in self._guards:
             verdict = guard(found)
             if verdict is not True:
-                return self._fail(roots[0], verdict if isinstance(verdict, str) else f"does not hold: {reason}")
+                return self._fail(roots[0], "{}", verdict if isinstance(verdict, str) else f"does not hold: {reason}")
         self._found = found
         return True
 
@@ -282,9 +289,13 @@ def _equals(array: np.ndarray, wanted: float | int) -> bool:
 
 
 def _plausible(pattern: Pattern, value: ir.Value | None) -> bool:
-    """A cheap look at one input, to drop an order of inputs before anything is bound."""
+    """A cheap look at one input."""
+    if isinstance(pattern, Optional | Either):
+        return True
     if value is None:
-        return isinstance(pattern, Optional)
+        return False
+    if isinstance(pattern, Output):
+        pattern = pattern.op
     if isinstance(pattern, Op):
         node = value.producer()
         return node is not None and node.op_type in pattern.types

@@ -25,6 +25,7 @@ import onnx_ir as ir
 
 from graphopt.ir.edit import Names, attribute, opset
 from graphopt.ir.validate import describe
+from graphopt.rewrite.glance import Glance, glance, meets, needs_of
 from graphopt.rewrite.match import Guard, Match, Matcher
 from graphopt.rewrite.pattern import Op, Output, PatternBuilder, depth
 
@@ -50,6 +51,7 @@ class Rule:
         self.roots: tuple[Op, ...] = tuple(dict.fromkeys(op for op, _ in roots))
         self.outputs: tuple[tuple[Op, int], ...] = roots
         """What the replacement's values replace: (root, output number)."""
+        self._needs = needs_of(self.roots[0])
         self.guards: list[Guard] = []
         self.replacement: Callable[[Builder, Match], Any] | None = None
         self.examples: list[Callable[[Any], Any]] = []
@@ -81,13 +83,15 @@ class Rule:
         self.examples.append(function)
         return function
 
-    def match(self, node: ir.Node) -> Match | None:
-        """Match with the first root at `node`."""
-        return Matcher(self.outputs, self.guards).match(node)
+    def match(self, node: ir.Node, seen: Glance | None = None) -> Match | None:
+        """Match with the first root at `node`; `seen` is a glance at it, where one was taken already."""
+        if not meets(glance(node) if seen is None else seen, self._needs):
+            return None
+        return Matcher(self.roots, self.outputs, self.guards).match(node)
 
     def why_not(self, node: ir.Node) -> tuple[ir.Node, str] | None:
         """The first condition that failed with the first root at `node`, and the node where it did."""
-        matcher = Matcher(self.outputs, self.guards, explain=True)
+        matcher = Matcher(self.roots, self.outputs, self.guards, explain=True)
         matcher.match(node)
         return matcher.failure
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 import pytest
 from onnx import parser
 from onnx.backend.test.loader import TestCase
 
+from graphopt.ir import infer as infer_module
 from graphopt.ir import infer_shapes, load, shape_of, to_proto
 from graphopt.ir.evaluate import given
 from graphopt.ir.symbolic import MADE_UP
@@ -212,13 +214,38 @@ def test_inference_contradicts_no_node_test_of_onnx(onnx_cases: list[TestCase]) 
     assert not wrong
 
 
-def test_names_that_inference_makes_up_differ_from_run_to_run() -> None:
+def test_names_that_inference_makes_up_differ_from_run_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
     model = load(parser.parse_model(HEADER + "g (float[N] x) => (y, z) { y = NonZero (x) z = Relu (x) }"))
     infer_shapes(model)
     name = dims(model.graph[0].outputs[0])[1]
     assert isinstance(name, str)
     assert name.startswith(MADE_UP)
     again = model.meta["graphopt.inferences"]
+    monkeypatch.setattr(infer_module, "_FEW", 0)
+    model.graph.inputs[0].shape = ir.Shape(["M"])
     infer_shapes(model)
     assert model.meta["graphopt.inferences"] > again
     assert dims(model.graph[0].outputs[0])[1] == name
+
+
+def test_what_did_not_change_is_not_inferred_again() -> None:
+    model = load(parser.parse_model(HEADER + "g (float[N, 4] x) => (z) { y = Neg (x) z = Neg (y) }"))
+    infer_shapes(model)
+    runs = model.meta["graphopt.inferences"]
+    assert infer_shapes(model) == 0
+    assert model.meta["graphopt.inferences"] == runs
+
+
+def test_what_changed_since_is_inferred_with_all_that_follows() -> None:
+    text = "g (float[N, 4] x, int64[2] s) => (z) { r = Reshape (x, s) y = Neg (r) z = Concat <axis = 1> (y, y) }"
+    model = load(parser.parse_model(HEADER + text))
+    infer_shapes(model)
+    reshape, _, concat = model.graph
+    assert dims(concat.outputs[0]) != [2, 12]
+    target = ir.Value(name="target", const_value=ir.tensor(np.array([2, 6])), type=ir.TensorType(ir.DataType.INT64))
+    model.graph.register_initializer(target)
+    reshape.replace_input_with(1, target)
+    runs = model.meta["graphopt.inferences"]
+    assert infer_shapes(model) > 0
+    assert dims(concat.outputs[0]) == [2, 12]
+    assert model.meta["graphopt.inferences"] == runs, "a few nodes are looked at one by one"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphopt.ir.symbolic import Dim, elementwise, numbers, product
+from graphopt.ir.symbolic import Dim, elementwise, numbers, parse, product
 
 SYMBOLS = ("N", "H", "W")
 sizes = st.fixed_dictionaries({name: st.integers(1, 12) for name in SYMBOLS})
@@ -65,6 +65,22 @@ def test_a_floor_is_that_of_the_numbers(a: Dim, b: int, names: dict[str, int]) -
     assert value(a.floor_divide(Dim.of(b)), names) == value(a, names) // b
 
 
+@given(dims, st.integers(1, 8), factors, st.integers(1, 8), sizes)
+def test_a_floor_of_a_floor_is_that_of_the_numbers(a: Dim, b: int, shift: int, c: int, names: dict[str, int]) -> None:
+    inner = a.floor_divide(Dim.of(b)) + Dim.of(shift)
+    assert value(inner.floor_divide(Dim.of(c)), names) == (value(a, names) // b + shift) // c
+
+
+@given(dims)
+def test_a_polynomial_is_what_its_name_spells(a: Dim) -> None:
+    assert a.number is not None or parse(str(a)) == a
+
+
+def test_other_names_are_symbols() -> None:
+    for name in ("batch size", "5", "a*", "*", "(a", "a)", "1 + past", "a + a", "x*2", "-1", "2*3", "?"):
+        assert parse(name) == Dim.of(name)
+
+
 OPERATORS = {
     "Add": lambda x, y: x + y,
     "Sub": lambda x, y: x - y,
@@ -74,6 +90,10 @@ OPERATORS = {
     "Max": max,
     "Min": min,
     "Equal": lambda x, y: int(x == y),
+    "Less": lambda x, y: int(x < y),
+    "LessOrEqual": lambda x, y: int(x <= y),
+    "Greater": lambda x, y: int(x > y),
+    "GreaterOrEqual": lambda x, y: int(x >= y),
 }
 
 

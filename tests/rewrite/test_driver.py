@@ -310,9 +310,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ir.Node]]:
     tried: list[ir.Node] = []
     original = Rule.match
 
-    def match(self: Rule, node: ir.Node) -> Any:
+    def match(self: Rule, node: ir.Node, *seen: Any) -> Any:
         tried.append(node)
-        return original(self, node)
+        return original(self, node, *seen)
 
     monkeypatch.setattr(Rule, "match", match)
     return tried
