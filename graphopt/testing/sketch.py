@@ -39,10 +39,11 @@ class Sketch:
         self._source, self.opset = source, opset
         self._nodes: list[Any] = []
         self._inputs: list[Any] = []
-        self._outputs: list[str] = []
+        self._outputs: dict[str, int | None] = {}
         self._constants: list[Any] = []
         self._count = 0
         self._ranks: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
 
     def since(self, version: int) -> None:
         """Raise the opset to the first one that has what the example needs."""
@@ -88,16 +89,27 @@ class Sketch:
         self._count += 1
         return f"{stem}{self._count}"
 
-    def input(self, shape: Sequence[int], dtype: int = 1, *, static: bool = False) -> str:
-        """An input of the graph; some of its dimensions become symbolic, unless the rule needs numbers."""
+    def input(self, shape: Sequence[int | str], dtype: int = 1, *, static: bool = False) -> str:
+        """An input of the graph; some of its dimensions become symbolic, unless the rule needs numbers.
+
+        A dimension given by name is symbolic in any case, of 0 to 4 elements, the same wherever its name is.
+        """
         import onnx
 
         name = self._fresh("x")
+        sizes = [self._size(size) if isinstance(size, str) else size for size in shape]
         symbolic = [not static and self._source.random() < 0.1 for _ in shape]
-        dims = [f"d{axis}_{name}" if symbolic[axis] else size for axis, size in enumerate(shape)]
-        self._inputs.append((onnx.helper.make_tensor_value_info(name, dtype, dims), list(shape)))
+        dims = [
+            f"d{axis}_{name}" if symbolic[axis] and size == sizes[axis] else size for axis, size in enumerate(shape)
+        ]
+        self._inputs.append((onnx.helper.make_tensor_value_info(name, dtype, dims), sizes))
         self._ranks[name] = len(shape)
         return name
+
+    def _size(self, name: str) -> int:
+        if name not in self._sizes:
+            self._sizes[name] = self.integer(0, 4)
+        return self._sizes[name]
 
     def constant(self, content: Any) -> str:
         """A constant: floats are float32, integers int64; an initializer or a Constant node, as it falls."""
@@ -133,30 +145,51 @@ class Sketch:
             self._ranks[one] = self._ranks.get(named[0], 0) if named else 0
         return made[0] if outputs == 1 else tuple(made)
 
-    def output(self, name: str) -> None:
-        """Make a value an output of the graph; a value that is one already, or an input, gets an Identity."""
+    def output(self, name: str, rank: int | None = None) -> None:
+        """Make a value an output of the graph; a value that is one already, or an input, gets an Identity.
+
+        Args:
+            name: of the value.
+            rank: to be given where the onnx package cannot tell it, since the shape is computed.
+        """
         if name in self._outputs or any(i.name == name for i, _ in self._inputs):
             name = self.op("Identity", name)
-        self._outputs.append(name)
+        self._outputs[name] = rank
 
-    def layer(self) -> tuple[str, int]:
-        """A Conv, ConvTranspose or Gemm with random geometry; returns its output and how many channels that has."""
-        kind = self.pick(["Conv", "ConvTranspose", "Gemm"])
+    def layer(
+        self,
+        kinds: Sequence[str] = ("Conv", "ConvTranspose", "Gemm"),
+        before: Callable[[str, int], str] = lambda value, channels: value,
+    ) -> tuple[str, int]:
+        """A layer of one of these kinds (MatMul is another) with random geometry.
+
+        Args:
+            kinds: to pick from.
+            before: what to do to its input, given that and how many channels it has; returns what the layer reads.
+
+        Returns:
+            Its output, and how many channels that has.
+        """
+        kind = self.pick(kinds)
         groups = self.pick([1, 1, 2])
         options: dict[str, Any]
         a, b = self.integer(1, 3), self.integer(1, 3)
-        if kind == "Gemm":
-            transposed = self.flag()
+        if kind in ("Gemm", "MatMul"):
+            transposed = kind == "Gemm" and self.flag()
             k, n = a + 1, b + 1
-            x = self.input([self.integer(1, 3), k])
+            lead = [self.integer(1, 3)] if kind == "Gemm" else self.shape(least=1, most=2)
+            x = before(self.input([*lead, k]), k)
             weight = self.constant(self.normal(*((n, k) if transposed else (k, n))))
+            if kind == "MatMul":
+                return self.op("MatMul", x, weight), n
             bias = [self.constant(self.normal(*self.pick([(n,), (1, n), (1,)])))] if self.flag() else []
             options = {"transB": int(transposed), "alpha": self.pick([1.0, 0.5]), "beta": self.pick([1.0, 2.0])}
             return self.op("Gemm", x, weight, *bias, **options), n
         spatial = self.integer(1, 2)
         kernel = [self.integer(1, 3) for _ in range(spatial)]
         x = self.input([self.integer(1, 2), a * groups, *(self.integer(3, 6) for _ in range(spatial))])
-        lead = (b * groups, a) if kind == "Conv" else (a * groups, b)
+        x = before(x, a * groups)
+        lead = [b * groups, a] if kind == "Conv" else [a * groups, b]
         weight = self.constant(self.normal(*lead, *kernel))
         bias = [self.constant(self.normal(b * groups))] if self.flag() else []
         options = {"group": groups, "strides": [self.integer(1, 2)] * spatial}
@@ -182,6 +215,11 @@ class Sketch:
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
         for output, known in zip(model.graph.output, inferred.graph.output, strict=True):
             output.CopyFrom(known)
+            if not output.type.WhichOneof("value"):
+                output.type.tensor_type.elem_type = self.FLOAT  # the onnx package does not know the operator
+            tensor = output.type.tensor_type
+            for _ in range(0 if tensor.HasField("shape") else self._outputs[output.name] or 0):
+                tensor.shape.dim.add()
         onnx.checker.check_model(model)
         return model
 

@@ -14,9 +14,8 @@ import onnx_ir as ir
 from graphopt.ir.schema import attribute
 from graphopt.pipeline import RewritePass
 from graphopt.rewrite import Match, rule
+from graphopt_passes.canonicalize.merge_clips import INPUT_BOUNDS, relu_clip
 
-INPUT_BOUNDS = 11
-"""Opset from which the bounds of Clip are inputs."""
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16)
 
 
@@ -71,30 +70,6 @@ def _(op, m):
 @relu_min.example
 def _(g):
     g.output(g.Min(g.Relu(g.Neg(g.input(g.shape(least=1)))), g.constant(6.0)))
-
-
-@rule("relu-clip", fidelity="exact")
-def relu_clip(p):
-    return p.op("Clip", p.Relu(p.x), p.rest("bounds"), as_="clip")
-
-
-@relu_clip.require("the bounds are constants and the upper one is not below zero")
-def _(m):
-    bounds = clip_bounds(m.clip)
-    return _float(m) and bounds is not None and bounds[1] >= 0
-
-
-@relu_clip.replace
-def _(op, m):
-    low, high = clip_bounds(m.clip)
-    dtype = m.x.dtype.numpy()
-    return _clip(op, m.x, np.array(max(low, 0.0), dtype), np.array(high, dtype))
-
-
-@relu_clip.example
-def _(g):
-    low = g.constant(g.pick([-1.0, 0.0, 0.5]))
-    g.output(g.Clip(g.Relu(g.Neg(g.input(g.shape()))), low, g.constant(6.0)))
 
 
 def clip_bounds(node: ir.Node) -> tuple[float, float] | None:

@@ -24,7 +24,7 @@ class EliminateDeadCode(Pass):
     def run(self, model: ir.Model, context: Context) -> PassResult:
         """Sweep every graph from its end."""
         nodes = sum(sweep(owner) for owner in owners(model))
-        functions = _unused_functions(model)
+        functions = unused_functions(model)
         for identifier in functions:
             del model.functions[identifier]
         weights = _unused_initializers(model)
@@ -70,7 +70,8 @@ def _unused_initializers(model: ir.Model) -> int:
     return removed
 
 
-def _unused_functions(model: ir.Model) -> list[tuple[str, str, str]]:
+def unused_functions(model: ir.Model) -> list[tuple[str, str, str]]:
+    """Functions that nothing calls that runs."""
     called: set[tuple[str, str, str]] = set()
     waiting: list[ir.Graph] = [model.graph]
     while waiting:

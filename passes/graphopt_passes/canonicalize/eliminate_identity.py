@@ -10,6 +10,8 @@ well. Fidelity: exact.
 
 from __future__ import annotations
 
+import numpy as np
+
 from graphopt.ir.edit import constant
 from graphopt.ir.infer import dims_of
 from graphopt.ir.schema import attribute, has_input, integers
@@ -29,11 +31,6 @@ def same_shape(m: Match) -> bool:
 @rule("identity", fidelity="exact")
 def identity(p):
     return p.Identity(p.x)
-
-
-@identity.replace
-def _(op, m):
-    return m.x
 
 
 @identity.example
@@ -56,11 +53,6 @@ def _(m):
     return mode is not None and not bool(mode.numpy())
 
 
-@dropout.replace
-def _(op, m):
-    return m.x
-
-
 @dropout.example
 def _(g):
     x = g.Neg(g.input(g.shape()))
@@ -77,11 +69,6 @@ def _(m):
     return m.x.dtype is not None and int(m.x.dtype) == m.to
 
 
-@cast.replace
-def _(op, m):
-    return m.x
-
-
 @cast.example
 def _(g):
     g.output(g.Cast(g.Neg(g.input(g.shape())), to=g.FLOAT))
@@ -90,11 +77,6 @@ def _(g):
 @rule("transpose-by-nothing", fidelity="exact")
 def transpose(p):
     return p.Transpose(p.x, perm=p.attribute(where=lambda perm: perm is not None and list(perm) == sorted(perm)))
-
-
-@transpose.replace
-def _(op, m):
-    return m.x
 
 
 @transpose.example
@@ -109,11 +91,6 @@ def reshape(p):
 
 
 reshape.require("input and output have the same shape")(same_shape)
-
-
-@reshape.replace
-def _(op, m):
-    return m.x
 
 
 @reshape.example
@@ -131,18 +108,15 @@ def slice_(p):
 
 @slice_.require("every axis is taken from its start to its end, step by step")
 def _(m):
-    starts, ends = integers(m.root, "starts", 1), integers(m.root, "ends", 2)
     steps = integers(m.root, "steps", 4) if has_input(m.root, 4) else [1]
-    if starts is None or ends is None or steps is None or any(step != 1 for step in steps):
+    if steps is None or any(step != 1 for step in steps):
         return False
     if same_shape(m):
         return True
+    starts, ends = integers(m.root, "starts", 1), integers(m.root, "ends", 2)
+    if starts is None or ends is None:
+        return False
     return all(start == 0 for start in starts) and all(end >= _LARGE for end in ends)
-
-
-@slice_.replace
-def _(op, m):
-    return m.x
 
 
 @slice_.example
@@ -162,11 +136,6 @@ def _(m):
     return pads is not None and not any(pads)
 
 
-@pad.replace
-def _(op, m):
-    return m.x
-
-
 @pad.example
 def _(g):
     shape = g.shape(least=1)
@@ -183,11 +152,6 @@ def _(m):
     return bool((m.repeats == 1).all())
 
 
-@tile.replace
-def _(op, m):
-    return m.x
-
-
 @tile.example
 def _(g):
     shape = g.shape(least=1)
@@ -199,11 +163,6 @@ def concat(p):
     return p.op(("Concat", "Sum", "Max", "Min", "Mean"), p.x)
 
 
-@concat.replace
-def _(op, m):
-    return m.x
-
-
 @concat.example
 def _(g):
     x = g.Neg(g.input(g.shape(least=1)))
@@ -213,11 +172,6 @@ def _(g):
 @rule("split-into-one", fidelity="exact")
 def split(p):
     return p.op("Split", p.x, p.rest("more"), where=lambda node: len(node.outputs) == 1)
-
-
-@split.replace
-def _(op, m):
-    return m.x
 
 
 @split.example
@@ -237,15 +191,11 @@ def _(m):
     if attribute(m.root, "coordinate_transformation_mode") == "tf_crop_and_resize":
         return False
     position = 1 if len(m.root.inputs) == 2 else 2
-    scales = constant(m.root.inputs[position]) if has_input(m.root, position) else None
-    if scales is not None and scales.size:
-        return bool((scales.numpy() == 1).all())
+    held = constant(m.root.inputs[position]) if has_input(m.root, position) else None
+    scales = held.numpy() if held is not None else np.array(attribute(m.root, "scales") or [])
+    if scales.size:
+        return bool((scales == 1).all())
     return has_input(m.root, 3) and same_shape(m)
-
-
-@resize.replace
-def _(op, m):
-    return m.x
 
 
 @resize.example
@@ -255,10 +205,13 @@ def _(g):
     g.output(g.Resize(g.Neg(g.input(shape)), None, g.constant([1.0] * 4), mode=mode))
 
 
+RULES = (identity, dropout, cast, transpose, reshape, slice_, pad, tile, concat, split, resize)
+for _rule in RULES:
+    _rule.replace(lambda op, m: m.x)
+
+
 class EliminateIdentity(RewritePass):
     """Take away nodes that pass on what they were given: Identity, Dropout, Casts, Reshapes, Slices, … to the same."""
 
     name = "eliminate-identity"
-    rules = (
-        identity, dropout, cast, transpose, reshape, slice_, pad, tile, concat, split, resize,
-    )  # fmt: skip
+    rules = RULES

@@ -15,6 +15,7 @@ import math
 
 import numpy as np
 
+from graphopt.ir.edit import opset_of
 from graphopt.pipeline import RewritePass
 from graphopt.rewrite import rule
 from graphopt_passes.canonicalize.clip_to_relu6 import clip_bounds
@@ -81,7 +82,7 @@ def hard_swish(p):
 
 @hard_swish.require("alpha is a sixth, and the opset has HardSwish")
 def _(m):
-    known = m.root.graph is not None and m.root.graph.opset_imports.get("", 0) >= HARD_SWISH_SINCE
+    known = m.root.graph is not None and opset_of(m.root.graph) >= HARD_SWISH_SINCE
     return math.isclose(m.alpha, _SIXTH, rel_tol=1e-4) and known
 
 

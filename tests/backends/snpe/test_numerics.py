@@ -12,6 +12,8 @@ from graphopt_backends.snpe.numerics import compare
     ("got", "right", "quantized", "ok"),
     [
         ([1.0, 2.002], [1.0, 2.0], False, True),  # a few fp16 roundings
+        ([0.6931 + 0.0125, 1.0], [0.6931, 1.0], False, True),  # the table that Softplus is
+        ([0.0102], [0.0097], False, True),  # what rounding leaves of a difference of numbers around 1
         ([1.0, 2.1], [1.0, 2.0], False, False),
         ([1.0, 2.06], [1.0, 2.0], True, True),  # within 3 % of the range
         ([np.nan, 1.0], [np.nan, 1.0], False, True),

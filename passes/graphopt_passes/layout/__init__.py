@@ -1,0 +1,1 @@
+"""Passes that lay tensors out as runtimes work on them best."""

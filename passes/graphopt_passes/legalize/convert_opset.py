@@ -1,0 +1,100 @@
+"""Bring a model to another version of ONNX's operators, up or down.
+
+    x ─ Squeeze(axes=[0]) ─ y       opset 11 to 13      x, [0] ─ Squeeze ─ y
+    x ─ HardSwish ─ y               opset 17 to 13      x ─ HardSigmoid(1/6, 1/2) ─ Mul(x) ─ y
+
+Each node goes from version to version of its operator (`opset/`); what an older opset lacks is written out as ONNX
+defines it. A node that cannot be brought over is named, and the model stays as it was. Fidelity: rounding, for what is
+written out; the rest is exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from graphopt.errors import ModelError, RecipeError
+from graphopt.ir.edit import adopt_opsets, nodes_of
+from graphopt.ir.infer import infer_shapes
+from graphopt.ir.validate import describe
+from graphopt.pipeline import Context, Pass, PassResult
+from graphopt_passes.canonicalize.splice import Splicer
+
+FIRST, LAST = 7, 26
+"""Opset versions between which models can be brought."""
+_PLAIN_IR = 4
+"""The first IR version where a weight need not be an input."""
+_MOST_NAMED = 5
+
+
+class ConvertOpset(Pass):
+    """Bring the model to another version of ONNX's operators, up or down."""
+
+    name = "convert-opset"
+    fidelity = "rounding"
+
+    @dataclass(frozen=True)
+    class Options:
+        """Where to."""
+
+        target: int = 0
+        """Version of the default operator set; 0 leaves it as it is."""
+
+    def run(self, model: ir.Model, context: Context) -> PassResult:
+        """Convert the main graph and all functions, or raise naming the nodes in the way."""
+        source, target = model.opset_imports.get(""), self.options.target
+        if not target or source is None or source == target:
+            return PassResult(0)
+        if not FIRST <= target <= LAST:
+            raise RecipeError(f"convert-opset: the target is from {FIRST} to {LAST}, not {target}")
+        _check(source, target)
+        if (model.ir_version or 0) < _PLAIN_IR:
+            raise ModelError(f"it has IR version {model.ir_version}; run upgrade-ir before convert-opset")
+        infer_shapes(model)
+        count = _convert(model.graph, source, target, Splicer(model, self.name))
+        for function in model.functions.values():
+            own = function.opset_imports.get("")
+            if own is not None and own != target:
+                _check(own, target)
+                count += _convert(function.graph, own, target, Splicer(model, self.name))
+        adopt_opsets(model)
+        return PassResult(max(count, 1), f"opset {source} to {target}, {count} nodes changed")
+
+
+def convert_graph(graph: ir.Graph, source: int, target: int) -> int:
+    """Bring a graph that belongs to no model, as a function's body, from one opset to another, in place.
+
+    Raises:
+        ModelError: names the nodes in the way.
+    """
+    _check(source, target)
+    model = ir.Model(graph, ir_version=10)
+    adopt_opsets(model)
+    return _convert(graph, source, target, Splicer(model, ConvertOpset.name, lone=True))
+
+
+def _check(source: int, target: int) -> None:
+    for version in (source, target):
+        if not FIRST <= version <= LAST:
+            raise ModelError(
+                f"opset {version} cannot be converted: from {FIRST} to {LAST} is what there are adapters for"
+            )
+
+
+def _convert(graph: ir.Graph, source: int, target: int, splicer: Splicer) -> int:
+    from graphopt_passes.legalize.opset.journey import Journey, Refused
+
+    journey = Journey(target, splicer)
+    refused: list[str] = []
+    for node in list(nodes_of(graph)):
+        try:
+            journey.take(node, source)
+        except Refused as reason:
+            refused.append(f"{describe(node)} ({node.op_type}): {reason}")
+    if refused:
+        more = len(refused) - _MOST_NAMED
+        named = "; ".join(refused[:_MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
+        raise ModelError(f"cannot go from opset {source} to {target}: {named}")
+    graph.opset_imports[""] = target
+    return journey.changed

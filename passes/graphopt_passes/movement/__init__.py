@@ -1,0 +1,1 @@
+"""Passes that move Transposes and Reshapes through a graph until they cancel."""
