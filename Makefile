@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint format docs bench clean
+.PHONY: help demo test lint format docs bench bench-corpus bench-peers bench-latency clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,8 +12,11 @@ help:
 	@echo "make test    set up, then run the tests, with the vendors' real compilers"
 	@echo "make lint    set up, then ruff, mypy and the walls between packages"
 	@echo "make format  format the code"
-	@echo "make docs    write the support matrix out of the measured tables"
+	@echo "make docs    write the documented tables, and the support matrix out of all tables"
 	@echo "make bench   measure how passes scale with the size of the graph"
+	@echo "make bench-corpus   bring real models to bench-out/corpus (TORCH=python: with those that torch exports)"
+	@echo "make bench-peers    measure graphopt beside onnxsim, onnxslim, onnxoptimizer, onnxscript and onnxruntime"
+	@echo "make bench-latency  then, how fast onnxruntime runs what each of them made"
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -37,10 +40,31 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 
 docs: $(STAMP)
+	$(BIN)/python docs/documented.py
 	$(BIN)/graphopt backends matrix -b tflite,tensorrt,snpe > docs/support.md
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/scaling.py
+
+# The interpreter of an environment with benchmarks/corpus/requirements.txt brings about sixty models more.
+TORCH ?= $(BIN)/python
+CORPUS := bench-out/corpus
+PEERS := bench-out/peers
+REPEAT ?= 3
+
+bench-corpus: $(STAMP)
+	$(TORCH) benchmarks/corpus $(CORPUS)
+
+$(PEERS)/.installed: benchmarks/peers/requirements.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+bench-peers: $(STAMP) $(PEERS)/.installed bench-corpus
+	$(BIN)/python benchmarks/peers $(CORPUS) --repeat $(REPEAT) --write
+
+bench-latency: bench-peers
+	$(BIN)/python benchmarks/peers/latency.py $(CORPUS) --write
 
 clean:
 	rm -rf $(VENV) demo-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,6 +1,13 @@
-"""Synthetic graphs of any size, for measuring how passes scale: long chains and wide graphs of what passes remove."""
+"""Synthetic graphs of any size, for measuring how passes scale: long chains and wide graphs of what passes remove.
+
+python benchmarks/graphs.py FOLDER [SIZES]      writes KIND_SIZE.onnx, and .json with what its input looks like
+"""
 
 from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -56,6 +63,40 @@ def chain(nodes: int) -> onnx.ModelProto:
     return _model(made, constants, value, 4)
 
 
+def dag(nodes: int) -> onnx.ModelProto:
+    """As `wide`, and with a sum in every block that is computed twice: once of the lane, once of its reshaped self.
+
+    Every fourth block uses both sums; in the others the second one is dead.
+    """
+    rng = np.random.default_rng(0)
+    constants = {"axis": np.array([0]), "first": np.array(0), "width": np.array([WIDTH])}
+    made: list[onnx.NodeProto] = []
+    lanes = ["x"] * 8
+    for block in range(nodes // 10):
+        own, other, at = lanes[block % 8], lanes[(block + 3) % 8], f"b{block}"
+        constants[f"{at}.c"] = (rng.standard_normal((1, WIDTH)) / 4).astype(np.float32)
+        steps = [
+            ("Shape", [own], "shape"),
+            ("Gather", [f"{at}.shape", "first"], "batch"),
+            ("Unsqueeze", [f"{at}.batch", "axis"], "vector"),
+            ("Concat", [f"{at}.vector", "width"], "target"),
+            ("Reshape", [own, f"{at}.target"], "reshaped"),
+            ("Neg", [f"{at}.c"], "negative"),
+            ("Add", [f"{at}.reshaped", other], "sum"),
+            ("Add", [own, other], "again"),
+            ("Mul", [f"{at}.again" if block % 4 == 0 else f"{at}.sum", f"{at}.negative"], "product"),
+        ]
+        if block % 4 == 0:
+            steps.append(("Add", [f"{at}.product", f"{at}.sum"], "both"))
+        steps.append(("Tanh", [f"{at}.{steps[-1][2]}"], "bent"))
+        for op, inputs, out in steps:
+            attributes = {"axis": 0} if op == "Concat" else {}
+            made.append(helper.make_node(op, inputs, [f"{at}.{out}"], name=f"{at}.{out}_{op}", **attributes))
+        lanes[block % 8] = f"{at}.bent"
+    made.append(helper.make_node("Sum", lanes, ["y"], name="sum"))
+    return _model(made, constants, "y", "N")
+
+
 def wide(nodes: int) -> onnx.ModelProto:
     """Eight lanes with a dynamic batch that mix: each block computes a shape from a shape and reshapes to it, which
     changes nothing, negates a constant, and combines two lanes.
@@ -88,3 +129,23 @@ def wide(nodes: int) -> onnx.ModelProto:
         lanes[block % 8] = name("bent")
     made.append(helper.make_node("Sum", lanes, ["y"], name="sum"))
     return _model(made, constants, "y", "N")
+
+
+KINDS = {"chain": chain, "dag": dag, "wide": wide}
+
+
+def main() -> None:
+    """Write the graphs that are not there yet."""
+    folder, sizes = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "1000,10000"
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, build in KINDS.items():
+        for size in map(int, sizes.split(",")):
+            path = folder / f"{kind}_{size}.onnx"
+            if not path.exists():
+                onnx.save(build(size), path)
+                spec = {"gen": "normal", "shape": [4, WIDTH], "dtype": "float32"}
+                path.with_suffix(".json").write_text(json.dumps({"inputs": {"x": spec}}), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def cut(file: Path) -> tuple[list[tuple[Probe, int]], int]:
     with it, since they are what makes it a quantized one. Nodes that differ in names and weights only are one probe.
 
     Args:
-        file: the model; sample inputs are generated for it.
+        file: the model; sample inputs are generated for it, of the shapes that a file NAME.json beside it says, as
+            {"inputs": {"x": {"shape": [1, 3, 224, 224]}}}, where there is one.
 
     Returns:
         Probes, each with the number of nodes that it stands for; and how many nodes nothing could be asked about: those
@@ -36,7 +38,7 @@ def cut(file: Path) -> tuple[list[tuple[Probe, int]], int]:
     proto = onnx.load(file)
     if proto.functions:
         proto = onnx.inliner.inline_local_functions(proto)
-    graph = _Graph(proto)
+    graph = _Graph(proto, shapes(file))
     found: dict[str, list[Probe]] = {}
     left = 0
     for node in proto.graph.node:
@@ -50,8 +52,17 @@ def cut(file: Path) -> tuple[list[tuple[Probe, int]], int]:
     return [(group[0], len(group)) for group in found.values()], left
 
 
+def shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """The input shapes that a file NAME.json beside a model says; none where there is no such file."""
+    beside = file.with_suffix(".json")
+    if not beside.exists():
+        return {}
+    inputs = json.loads(beside.read_text(encoding="utf-8")).get("inputs", {})
+    return {name: tuple(given["shape"]) for name, given in inputs.items() if "shape" in given}
+
+
 class _Graph:
-    def __init__(self, proto: onnx.ModelProto) -> None:
+    def __init__(self, proto: onnx.ModelProto, sizes: Mapping[str, tuple[int, ...]]) -> None:
         self.proto = proto
         self.producer = {name: node for node in proto.graph.node for name in node.output if name}
         self.users: dict[str, list[onnx.NodeProto]] = {}
@@ -63,7 +74,7 @@ class _Graph:
         for node in proto.graph.node:
             if node.op_type == "Constant" and node.attribute[0].name == "value":
                 self.constants[node.output[0]] = node.attribute[0].t
-        self.values = _run(proto)
+        self.values = _run(proto, sizes)
 
     def probe(self, node: onnx.NodeProto, name: str) -> Probe | None:
         """The node with what quantizes it, as a model of its own."""
@@ -124,10 +135,11 @@ class _Graph:
         return any(value.name == name for value in self.proto.graph.output)
 
 
-def _run(proto: onnx.ModelProto) -> dict[str, np.ndarray]:
+def _run(proto: onnx.ModelProto, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     """Every tensor of the model on one sample."""
     model = ir.from_proto(proto)
-    (sample,) = generate(model, samples=1)
+    named = {value.name for value in model.graph.inputs}
+    (sample,) = generate(model, dims={name: shape for name, shape in sizes.items() if name in named}, samples=1)
     opened = onnx.ModelProto()
     opened.CopyFrom(proto)
     del opened.graph.output[:]

@@ -13,7 +13,7 @@ import argparse
 import sys
 import time
 
-from graphs import chain, wide
+from graphs import KINDS
 from rich.console import Console
 from rich.table import Table
 
@@ -24,6 +24,7 @@ from graphopt.pipeline.recipe import parse
 
 FLAT = 1.5
 LIMIT = {10_000: 3.0}
+BARS = 60
 
 
 def measure(data: bytes) -> tuple[int, int, float]:
@@ -37,6 +38,14 @@ def measure(data: bytes) -> tuple[int, int, float]:
     return before, count_nodes(result.model), time.perf_counter() - start
 
 
+def plot(points: list[tuple[str, int, float]]) -> None:
+    """Seconds per 1,000 nodes as bars: flat means that they are alike."""
+    most = max(rate for _, _, rate in points)
+    print("\nseconds per 1,000 nodes")
+    for kind, nodes, rate in points:
+        print(f"{kind:>6} {nodes:>8,} {'█' * round(BARS * rate / most)} {rate:.3f}")
+
+
 def main() -> int:
     """Measure, print, judge."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -48,13 +57,15 @@ def main() -> int:
     for title in ("graph", "nodes", "after", "seconds", "per 1,000 nodes"):
         table.add_column(title, justify="left" if title == "graph" else "right")
     failures = []
-    for kind, make in (("chain", chain), ("wide", wide)):
+    plotted: list[tuple[str, int, float]] = []
+    for kind, make in KINDS.items():
         rates: dict[int, float] = {}
         for size in sizes:
             data = make(size).SerializeToString()
             runs = [measure(data) for _ in range(given.repeat if size < 100_000 else 1)]
             before, after, seconds = min(runs, key=lambda run: run[2])
             rates[size] = seconds / before * 1000
+            plotted.append((kind, before, rates[size]))
             table.add_row(kind, f"{before:,}", f"{after:,}", f"{seconds:.2f}", f"{rates[size]:.3f}")
             if seconds > LIMIT.get(size, float("inf")):
                 failures.append(f"{kind}: {before:,} nodes took {seconds:.2f} s, more than {LIMIT[size]} s")
@@ -64,6 +75,7 @@ def main() -> int:
                 f"{kind}: {max(large) / min(rates.values()):.2f} times as slow per node on the larger graph"
             )
     Console(highlight=False).print(table)
+    plot(plotted)
     for failure in failures:
         print(failure)
     return 1 if failures else 0
