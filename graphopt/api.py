@@ -68,9 +68,6 @@ name = "fuse-rotary-embedding"
 name = "fuse-attention"
 
 [[pass]]
-name = "fuse-matmul-scale"
-
-[[pass]]
 name = "fuse"
 
 [[pass]]
@@ -87,6 +84,12 @@ name = "sink-transposes"
 
 [[pass]]
 name = "sink-reshapes"
+
+[[pass]]
+name = "fuse-gemm"
+
+[[pass]]
+name = "fuse-matmul-scale"
 
 [[pass]]
 name = "canonicalize"

@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
+from collections import Counter, deque
+
+import onnx_ir as ir
+
 from graphopt.errors import PluginError
-from graphopt.pipeline import PASSES, RewritePass
-from graphopt.rewrite import Rule
+from graphopt.ir.edit import nodes_of, owners
+from graphopt.pipeline import PASSES, Context, PassResult, RewritePass
+from graphopt.rewrite import Rewrite, Rule
+from graphopt.rewrite.apply import Rewriter
 
 
 class Substitution(RewritePass):
     """A pass whose rules the legalizer may use wherever a backend lacks what they match.
 
     Each rule's pattern ends in the operator that it gets rid of. Register a subclass under `graphopt.passes`, as any
-    pass; run by itself it applies its rules everywhere, legal or not.
+    pass. Run by itself it replaces every node that it can, legal or not, and then what that made; but no rule twice in
+    a row of replacements, since two rules may well offer the way from one form to another and back.
     """
+
+    def run(self, model: ir.Model, context: Context) -> PassResult:
+        """Replace each node of the model, and what that made, by every rule at most once."""
+        log: list[Rewrite] = []
+        rewriter = Rewriter(model, self.name)
+        waiting = deque((node, self.rules) for owner in owners(model) for node in nodes_of(owner))
+        while waiting:
+            node, rules = waiting.popleft()
+            for rule in rules:
+                match = rule.match(node) if node.graph is not None else None
+                applied = rewriter.apply(rule, match) if match is not None else None
+                if applied is not None:
+                    log.append(applied.record)
+                    left = [other for other in rules if other is not rule]
+                    waiting.extend((made, left) for made in applied.made)
+                    break
+        rewriter.finish()
+        counts = Counter(one.rule for one in log)
+        return PassResult(
+            len(log), ", ".join(f"{name} {count}" for name, count in sorted(counts.items())), log=tuple(log)
+        )
 
 
 def substitutions() -> tuple[list[tuple[str, Rule]], list[str]]:

@@ -40,10 +40,13 @@ class ConvertOpset(Pass):
 
         target: int = 0
         """Version of the default operator set; 0 leaves it as it is."""
+        least: int = 0
+        """Version to raise an older model to; a newer one stays as it is. Without a target only."""
 
     def run(self, model: ir.Model, context: Context) -> PassResult:
         """Convert the main graph and all functions, or raise naming the nodes in the way."""
-        source, target = model.opset_imports.get(""), self.options.target
+        source = model.opset_imports.get("")
+        target = self.options.target or max(self.options.least, source or 0)
         if not target or source is None or source == target:
             return PassResult(0)
         if not FIRST <= target <= LAST:

@@ -19,7 +19,7 @@ from graphopt_passes.scalars import is_float, number
 
 @rule("two-at-a-time", fidelity="exact")
 def extreme(p):
-    return p.op(("Max", "Min"), p.x, p.rest("others"), as_="node")
+    return p.op(("Max", "Min"), p.x, p.rest("others"))
 
 
 @extreme.require("it has one input, or more than two")
@@ -31,7 +31,7 @@ def _(m):
 def _(op, m):
     if not m.others:
         return op.Identity(m.x)
-    return functools.reduce(lambda a, b: op.op(m.node.op_type, a, b), m.others, m.x)
+    return functools.reduce(lambda a, b: op.op(m.root.op_type, a, b), m.others, m.x)
 
 
 @rule("add-up", fidelity="rounding")

@@ -1,9 +1,11 @@
 """Tell NaN and the infinities by comparisons, for backends that lack IsNaN and IsInf.
 
     x ─ IsNaN ─ y                         becomes      y = not (x = x)
-    x ─ IsInf ─ y                         becomes      y = |x| = ∞
-    x ─ IsInf(detect_negative=0) ─ y      becomes      y = x = ∞, and with detect_positive=0 y = x = -∞
+    x ─ IsInf ─ y                         becomes      y = not (a < ∞) and min(a, 1) < 2, where a = |x|
+    x ─ IsInf(detect_negative=0) ─ y      becomes      the same of a = Relu(x), and with detect_positive=0 of Relu(-x)
 
+The second half of it leaves NaN out. HTP knows neither NaN nor infinity: both become 131008 there, of which every
+comparison is false; so written, its infinities are found, and its NaN are infinities.
 Fidelity: exact.
 """
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from graphopt.ir.edit import opset
 from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.scalars import is_float, number
@@ -40,15 +43,16 @@ def _(m):
 
 @is_inf.replace
 def _(op, m):
-    if m.positive and m.negative:
-        return op.Equal(op.Abs(m.x), number(m.x, np.inf))
-    return op.Equal(m.x, number(m.x, np.inf if m.positive else -np.inf))
+    size = op.Abs(m.x) if m.positive and m.negative else op.Relu(m.x if m.positive else op.Neg(m.x))
+    finite = op.Less(size, number(m.x, np.inf))
+    number_at_all = op.Less(op.Min(size, number(m.x, 1)), number(m.x, 2))
+    return op.And(op.Not(finite), number_at_all)
 
 
 for one in (is_nan, is_inf):
     one.require("it is floating point")(lambda m: is_float(m.x))
     one.require(f"the opset is at least {_FLOAT_EQUAL_SINCE}, which compares floating-point numbers")(
-        lambda m: m.root.graph.opset_imports.get("", 1) >= _FLOAT_EQUAL_SINCE
+        lambda m: opset(m.root) >= _FLOAT_EQUAL_SINCE
     )
 
 

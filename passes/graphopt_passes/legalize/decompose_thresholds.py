@@ -1,6 +1,6 @@
 """Write Shrink, ThresholdedRelu and SwiGLU out, for backends that lack them.
 
-    Shrink(x; λ, b)          becomes      Where(x > λ, x - b, 0) + Where(x < -λ, x + b, 0)
+    Shrink(x; λ, b)          becomes      Where(x < -λ, x + b, Where(x > λ, x - b, 0))
     ThresholdedRelu(x; α)    becomes      Where(x > α, x, 0)
     SwiGLU(a, b; α)          becomes      a · Sigmoid(α·a) · b
 
@@ -13,7 +13,6 @@ from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.scalars import FLOATS, is_float, number
 
-_WHERE_SINCE = 9
 _SWIGLU_SINCE = 28
 
 
@@ -83,12 +82,6 @@ def _(g):
     g.since(_SWIGLU_SINCE)
     shape = g.shape()
     g.output(g.SwiGLU(g.input(shape), g.input(shape), alpha=g.pick([1.0, 1.702])))
-
-
-for one in (shrink, thresholded):
-    one.require(f"the opset is at least {_WHERE_SINCE}, which has Where")(
-        lambda m: m.root.graph is None or m.root.graph.opset_imports.get("", 1) >= _WHERE_SINCE
-    )
 
 
 class DecomposeThresholds(Substitution):

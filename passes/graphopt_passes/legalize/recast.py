@@ -72,7 +72,12 @@ def cast(op: Builder, value: ir.Value, to: ir.DataType, *, wraps: bool = False) 
     array = tensor.numpy()
     with np.errstate(over="ignore", invalid="ignore"):
         converted = array.astype(to.numpy())
-    if not wraps and array.dtype.kind in "iub" and converted.dtype.kind in "iu" and not np.array_equal(converted, array):
+    if (
+        not wraps
+        and array.dtype.kind in "iub"
+        and converted.dtype.kind in "iu"
+        and not np.array_equal(converted, array)
+    ):
         raise op.decline(f"the constant {value.name!r} has numbers that {_word(to)} does not hold")
     return op.constant(converted)
 

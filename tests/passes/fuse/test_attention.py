@@ -253,10 +253,39 @@ def test_a_causal_attention_keeps_its_concat_since_the_mask_would_move(apply: Ap
     after = apply(
         "fuse-attention",
         """<ir_version: 10, opset_import: ["": 23]>
-        g (float[1, 2, 3, 4] q, float[1, 2, 2, 4] k, float[1, 2, 3, 4] v, float[1, 2, 1, 4] pk) => (float[1, 2, 3, 4] y)
+        g (float[1, 2, 3, 4] q, float[1, 2, 2, 4] k, float[1, 2, 2, 4] v, float[1, 2, 1, 4] pk, float[1, 2, 1, 4] pv)
+        => (float[1, 2, 3, 4] y)
         {
             nk = Concat <axis = 2> (pk, k)
-            y = Attention <is_causal = 1> (q, nk, v)
+            nv = Concat <axis = 2> (pv, v)
+            y = Attention <is_causal = 1> (q, nk, nv)
         }""",
     )
-    assert types(after) == ["Concat", "Attention"]
+    assert types(after) == ["Concat", "Concat", "Attention"]
+
+
+@pytest.mark.parametrize(("shape", "once"), [("1, 2, 2, 6", True), ("1, 2, 3, 4", False)])
+def test_keys_are_given_once_where_the_reshape_joins_groups_and_nothing_else(
+    apply: Apply, shape: str, once: bool
+) -> None:
+    width = int(shape[-1])
+    repeat = """
+            {0}1 = Unsqueeze ({0}, two)
+            {0}2 = Expand ({0}1, many)
+            {0}3 = Reshape ({0}2, joined)"""
+    text = f"""<ir_version: 10, opset_import: ["": 23]>
+        g (float[1, 2, 5, {width}] q, float[1, 1, 2, 6] k, float[1, 1, 2, 6] v) => (float[1, 2, 5, {width}] y)
+        <int64[1] two = {{2}}, int64[5] many = {{1, 1, 2, 2, 6}}, int64[4] joined = {{{shape}}}>
+        {{{repeat.format("k")} {repeat.format("v")}
+            kt = Transpose <perm = [0, 1, 3, 2]> (k3)
+            scores = MatMul (q, kt)
+            weights = Softmax (scores)
+            y = MatMul (weights, v3)
+        }}"""
+    before = onnx.parser.parse_model(text)
+    after = apply("fuse-attention", before)
+    assert types(after)[-1] == "Attention"
+    assert ("Expand" not in types(after)) == once
+    sample = {"q": (1, 2, 5, width), "k": (1, 1, 2, 6), "v": (1, 1, 2, 6)}
+    rng = np.random.default_rng(1)
+    check_same(before, after, {name: rng.standard_normal(size).astype(np.float32) for name, size in sample.items()})

@@ -154,6 +154,14 @@ def test_a_residual_stream_becomes_matrices_around_gemms(apply: Apply) -> None:
     assert found.count("Reshape") == 2
 
 
+def test_a_value_that_broadcasts_along_what_is_grouped_stays_as_it_is(apply: Apply) -> None:
+    assert check(apply, "sink-reshapes", """
+        g (float[6, 4] x, float[1, 3, 4] z) => (float[6, 4] y)
+        <int64[3] deep = {2, 3, 4}, int64[2] flat = {6, 4}> {
+            a = Reshape (x, deep)  b = Add (a, z)  y = Reshape (b, flat)
+        }""") == ["Reshape", "Add", "Reshape"]  # fmt: skip
+
+
 def test_matmuls_with_a_bias_become_products_of_matrices(apply: Apply) -> None:
     after = apply("sink-reshapes", HEADER + """
         g (float[2, N, 3] x, float[3, 3] w) => (y) <float[3] b = {1, 2, 3}> {
