@@ -43,6 +43,7 @@ class Sketch:
         self._constants: list[Any] = []
         self._count = 0
         self._ranks: dict[str, int] = {}
+        self._finite: set[str] = set()
         self._sizes: dict[str, int] = {}
 
     def since(self, version: int) -> None:
@@ -89,10 +90,11 @@ class Sketch:
         self._count += 1
         return f"{stem}{self._count}"
 
-    def input(self, shape: Sequence[int | str], dtype: int = 1, *, static: bool = False) -> str:
+    def input(self, shape: Sequence[int | str], dtype: int = 1, *, static: bool = False, finite: bool = False) -> str:
         """An input of the graph; some of its dimensions become symbolic, unless the rule needs numbers.
 
         A dimension given by name is symbolic in any case, of 0 to 4 elements, the same wherever its name is.
+        `finite` is for a rule that says that it holds for numbers only: no infinity and no NaN is tried.
         """
         import onnx
 
@@ -104,6 +106,8 @@ class Sketch:
         ]
         self._inputs.append((onnx.helper.make_tensor_value_info(name, dtype, dims), sizes))
         self._ranks[name] = len(shape)
+        if finite:
+            self._finite.add(name)
         return name
 
     def _size(self, name: str) -> int:
@@ -233,7 +237,7 @@ class Sketch:
             dtype = onnx.helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
             array = rng.standard_normal(shape) * rng.choice([1.0, 4.0, 100.0])
             if dtype.kind == "f" and seed % 3 == 2:
-                special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan])
+                special = np.array([0.0, -0.0] if info.name in self._finite else [0.0, -0.0, np.inf, -np.inf, np.nan])
                 mask = rng.random(shape) < 0.2
                 array = np.where(mask, rng.choice(special, shape), array)
             found[info.name] = np.asarray(array > 0 if dtype.kind == "b" else array, dtype)

@@ -140,7 +140,7 @@ def test_two_distributions_with_one_name_are_told_apart(shell: Shell, model: Pat
     done = shell("run", "small.onnx", "-p", "fuse-conv-bn", "--only", env=env)
     assert (done.returncode, len(lines(done.stderr))) == (2, 1)
     assert "graphopt:fuse-conv-bn and twin:fuse-conv-bn" in done.stderr
-    done = shell("run", "small.onnx", "-p", "twin:fuse-conv-bn", "--json", env=env)
+    done = shell("run", "small.onnx", "-p", "graphopt:fuse-conv-bn", "-p", "twin:fuse-conv-bn", "--json", env=env)
     passes = json.loads(done.stdout)["passes"]
     assert [p["source"].split()[0] for p in passes if p["name"] == "fuse-conv-bn"] == ["graphopt", "twin"]
     assert passes[-1]["detail"] == "the twin was here"

@@ -178,22 +178,24 @@ def _example(g, outputs):
     heads, flat, past = groups * size, g.flag(), g.integer(1, 3) if outputs > 1 else 0
     keys = queries if past else keys  # else onnxruntime's kernel does not follow the standard in is_causal
 
+    kind, causal = g.integer(0, 2), g.flag()
+    masked = causal or kind > 0  # onnxruntime's kernel does not look at a key that is shut out, infinite or not
+
     def part(count, positions):
-        return g.input([batch, positions, count * width] if flat else [batch, count, positions, width], static=True)
+        shape = [batch, positions, count * width] if flat else [batch, count, positions, width]
+        return g.input(shape, static=True, finite=masked)
 
     q, k, v = part(heads, queries), part(groups, keys), part(groups, keys)
     more = [None]
     everything = [[queries, past + keys], [batch, 1, queries, past + keys], [heads, queries, past + keys]]
-    kind = g.integer(0, 2)
     if kind == 1:
         more = [g.constant(g.normal(*g.pick(everything)))]
     elif kind == 2:
         more = [g.input(g.pick(everything), g.BOOL, static=True)]
     if past:
-        more += [g.input([batch, groups, past, width], static=True) for _ in range(2)]
+        more += [g.input([batch, groups, past, width], static=True, finite=masked) for _ in range(2)]
     options = {"q_num_heads": heads, "kv_num_heads": groups} if flat else {}
     options |= {"scale": g.pick([0.5, 1.0])} if g.flag() else {}
-    causal = g.flag()
     options |= {"is_causal": 1} if causal else {}
     options |= {"softcap": 2.0} if g.flag() else {}
     mode = g.integer(0, 1 if causal or kind == 2 else 3)  # it shows the lowest number where the standard has -inf

@@ -29,6 +29,8 @@ from graphopt_passes.scalars import number
 
 _PLANES = (ir.DataType.INT32, ir.DataType.INT64)
 _SINCE = 18
+_SUMMED = 16
+"""Bits that are summed at once: HTP sums integers in float, which is exact below 2²⁴."""
 
 
 @rule("complement", fidelity="exact")
@@ -117,13 +119,17 @@ def _(m):
 def _(op, m):
     kind = m.a.dtype.numpy()
     shape = np.broadcast_shapes(static_shape(m.a), static_shape(m.b))
-    powers = np.array([1 << place for place in range(np.iinfo(kind).bits - 1)], kind)
     zero = np.array(0, kind)
     flat = [_column(op, value, static_shape(value), shape) for value in (m.a, m.b)]
     negative = [op.Less(value, zero) for value in flat]
-    bits = op.Mul(*(_bits(op, *pair, powers) for pair in zip(flat, negative, strict=True)))
-    total = reduce(op, "ReduceSum", op.Mul(bits, powers), [1])
-    total = op.Add(total, op.Where(op.And(*negative), np.array(np.iinfo(kind).min, kind), zero))
+    width = np.iinfo(kind).bits
+    total = op.Where(op.And(*negative), np.array(np.iinfo(kind).min, kind), zero)
+    for start in range(0, width - 1, _SUMMED):
+        count = min(_SUMMED, width - 1 - start)
+        places = np.array([1 << place for place in range(start, start + count)], kind)
+        bits = op.Mul(*(_bits(op, *pair, places) for pair in zip(flat, negative, strict=True)))
+        part = reduce(op, "ReduceSum", op.Mul(bits, places >> start), [1])
+        total = op.Add(total, op.Mul(part, np.array(1 << start, kind)) if start else part)
     return op.Reshape(total, np.array(shape, np.int64))
 
 

@@ -1,10 +1,11 @@
 """Write Elu, Celu and Selu out, for backends that lack them.
 
-    x ─ Elu(α) ─ y          becomes      y = Relu(x) + α·(exp(Min(x, 0)) - 1)
-    x ─ Celu(α) ─ y         becomes      y = Relu(x) + α·(exp(Min(x, 0)/α) - 1)
+    x ─ Elu(α) ─ y          becomes      y = Relu(x) + α·(exp(max(-Relu(-x), -87)) - 1)
+    x ─ Celu(α) ─ y         becomes      y = Relu(x) + α·Elu(-Relu(-x) / α)
     x ─ Selu(α, γ) ─ y      becomes      y = γ · Elu(x, α)
 
-as the ONNX standard defines them, with the Min inside so that nothing overflows: -Relu(-x). Fidelity: rounding.
+as the ONNX standard defines them, with the negative part inside so that nothing overflows. HTP's exponential is wrong
+below -88, hence the bound, beyond which exp(x) - 1 is -1 in float32 anyhow. Fidelity: rounding.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.scalars import is_float, number
 
+_LOWEST = -87.0
+_BROADCASTING_SINCE = 8
 
-def _written(op, x, alpha: float, steep: float = 1.0):
-    low = op.Neg(op.Relu(op.Neg(x)))
-    low = low if steep == 1.0 else op.Div(low, number(x, steep))
-    curve = op.Sub(op.Exp(low), number(x, 1))
-    return op.Add(op.Relu(x), curve if alpha == 1.0 else op.Mul(curve, number(x, alpha)))
+
+def _negative_part(op, x):
+    return op.Neg(op.Relu(op.Neg(x)))
 
 
 @rule("write-out-elu", fidelity="rounding")
@@ -28,7 +29,11 @@ def elu(p):
 
 @elu.replace
 def _(op, m):
-    return _written(op, m.x, m.alpha)
+    if op.opset < _BROADCASTING_SINCE:
+        raise op.decline("Max of this opset takes operands of one shape only")
+    low = op.Max(_negative_part(op, m.x), number(m.x, _LOWEST))
+    curve = op.Sub(op.Exp(low), number(m.x, 1))
+    return op.Add(op.Relu(m.x), curve if m.alpha == 1.0 else op.Mul(curve, number(m.x, m.alpha)))
 
 
 @rule("write-out-celu", fidelity="rounding")
@@ -38,7 +43,11 @@ def celu(p):
 
 @celu.replace
 def _(op, m):
-    return _written(op, m.x, m.alpha, m.alpha)
+    if m.alpha == 1.0:
+        return op.Elu(m.x, alpha=1.0)
+    low = op.Div(_negative_part(op, m.x), number(m.x, m.alpha))
+    curve = op.Mul(op.Elu(low, alpha=1.0), number(m.x, m.alpha))
+    return op.Add(op.Relu(m.x), curve)
 
 
 @rule("write-out-selu", fidelity="rounding")

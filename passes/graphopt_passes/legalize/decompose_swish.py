@@ -1,11 +1,13 @@
 """Write Swish, Mish, Softplus and Softsign out, for backends that lack them.
 
     x ─ Swish(α) ─ y      becomes      y = x · Sigmoid(α·x)
-    x ─ Mish ─ y          becomes      y = x · tanh(Softplus(x))
-    x ─ Softplus ─ y      becomes      y = Relu(x) + ln(1 + exp(-|x|))
+    x ─ Mish ─ y          becomes      y = x · (1 + 2e) / (1 + 2e + 2e²) where x ≥ 0, x · (e² + 2e) / (e² + 2e + 2) else
+    x ─ Softplus ─ y      becomes      y = Relu(x) - ln Sigmoid(|x|)
     x ─ Softsign ─ y      becomes      y = x / (1 + |x|)
 
-Swish, Mish and Softsign as the ONNX standard defines them, Softplus so that nothing overflows. Fidelity: rounding.
+with e = exp(-min(|x|, 87)). Swish and Softsign are as the ONNX standard defines them; Mish, x · tanh(Softplus(x)), and
+Softplus so that nothing overflows or cancels. HTP's exponential is wrong below -88, hence the bound; the x in front is
+bounded by -87, too, and what either changes is below 1e-35. Fidelity: rounding.
 """
 
 from __future__ import annotations
@@ -13,6 +15,9 @@ from __future__ import annotations
 from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.scalars import is_float, number
+
+_LOWEST = 87.0
+"""exp(-87) is the last that is a normal float32."""
 
 
 @rule("write-out-swish", fidelity="rounding")
@@ -32,7 +37,14 @@ def mish(p):
 
 @mish.replace
 def _(op, m):
-    return op.Mul(m.x, op.Tanh(op.Softplus(m.x)))
+    x = m.x
+    one, two = number(x, 1), number(x, 2)
+    e = op.Exp(op.Neg(op.Min(op.Abs(x), number(x, _LOWEST))))
+    square, double = op.Mul(e, e), op.Mul(e, two)
+    high, low = op.Add(double, one), op.Add(square, double)
+    above = op.Div(high, op.Add(high, op.Mul(square, two)))
+    below = op.Div(low, op.Add(low, two))
+    return op.Mul(op.Max(x, number(x, -_LOWEST)), op.Where(op.Less(x, number(x, 0)), below, above))
 
 
 @rule("write-out-softplus", fidelity="rounding")
@@ -42,8 +54,7 @@ def softplus(p):
 
 @softplus.replace
 def _(op, m):
-    tail = op.Exp(op.Neg(op.Abs(m.x)))
-    return op.Add(op.Relu(m.x), op.Log(op.Add(tail, number(m.x, 1))))
+    return op.Sub(op.Relu(m.x), op.Log(op.Sigmoid(op.Abs(m.x))))
 
 
 @rule("write-out-softsign", fidelity="rounding")
@@ -70,7 +81,8 @@ def _(g):
 @mish.example
 def _(g):
     g.since(18)
-    g.output(g.Mish(g.input(g.shape())))
+    # Bounded, as onnxruntime makes NaN of -∞, where the limit is 0.
+    g.output(g.Mish(g.Mul(g.Tanh(g.input(g.shape())), g.constant(g.pick([1.0, 10.0, 100.0])))))
 
 
 @softplus.example
