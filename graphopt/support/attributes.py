@@ -45,7 +45,7 @@ def attribute_facts(node: ir.Node, defaults: Mapping[str, Any]) -> dict[str, Fac
         if fact is not _SKIP:
             known[f"attr.{name}"] = fact
     if "attr.axis" in known and (axis := _number(node, "axis", defaults)) is not None:
-        known["axis.counted"] = "from the end" if axis < 0 else "from the start"
+        known["axis.counted"] = "as -1" if axis == -1 else "from the end" if axis < 0 else "from the start"
     if node.op_type.startswith("Reduce"):
         known["axes"] = _axes(node, rank)
         if known["axes"] != "all" and "attr.noop_with_empty_axes" in known:

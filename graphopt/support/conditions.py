@@ -3,9 +3,9 @@
 A limit keeps one fact to the values that some taken probe has. Numbers and ordered classes are filled in between
 values that were taken, where no refused probe says otherwise; beyond them nothing is promised.
 
-A refused probe that breaks no limit is explained by the fewest of its values that no taken probe has together. Of
-several such explanations the best is the one that explains most refused probes, then the one whose absence among the
-taken probes would be the greatest coincidence. It is widened to the other values that the same evidence refuses.
+A refused probe that breaks no limit is explained by the fewest of its values that no taken probe has together, widened
+to the other values that the same evidence refuses. Of several such explanations the best is the one that explains most
+refused probes, of those the one whose absence among the taken probes would be the greatest coincidence.
 """
 
 from __future__ import annotations
@@ -34,17 +34,18 @@ _CLOSED: Final[Mapping[str, tuple[Fact, ...]]] = {
     **_ORDERED,
     "qdq.bias": ("none", "int32"),
     "window.rest": ("none", "some"),
-    "axis.counted": ("from the start", "from the end"),
     "attr.auto_pad": ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"),
     **{f"attr.{name}": (0, 1) for name in ("ceil_mode", "count_include_pad", "keepdims", "transA", "transB")},
 }
 """All values of facts that have few."""
-_FREE: Final = frozenset({"batch"})
-"""Facts of which only what refused probes show is forbidden: few operators care, and most probes have a batch of one."""
+_FREE: Final = frozenset({"batch", "axis.counted", "window.volume"})
+"""Facts of which only what refused probes show is forbidden: few operators care about them."""
 _FEW: Final = 4
 """How many probe ids a condition or a row quotes."""
 _LONGEST: Final = 4
 """Most facts that a forbidden combination may have."""
+_CANDIDATES: Final = 16
+"""How many explanations of a refused probe are compared by what they explain besides."""
 _CHANCE: Final = 3.0
 """How many taken probes a combination must be expected to have by chance, for one refused probe to forbid it.
 
@@ -184,22 +185,27 @@ def _separate(probe: Result, evidence: _Evidence) -> tuple[Atom, ...] | None:
     # a value that every taken probe has separates nothing
     own = [atom for atom in own if len(evidence.taken_with([atom])) < everyone]
     for count in range(1, _LONGEST + 1):
-        best: tuple[float, float] | None = None
-        chosen: tuple[Atom, ...] | None = None
+        scored: list[tuple[int, float, tuple[Atom, ...]]] = []
         for atoms in itertools.combinations(own, count):
             if evidence.taken_with(atoms):
                 continue
             chance = float(everyone)
             for atom in atoms:
                 chance *= len(evidence.taken_with([atom])) / max(everyone, 1)
-            score = (len(evidence.left_with(atoms)), chance)
-            if best is None or score > best:
-                best, chosen = score, atoms
-        if chosen is not None and best is not None and (best[0] > 1 or best[1] >= _CHANCE):
-            return chosen
-        if chosen is not None:
+            scored.append((len(evidence.left_with(atoms)), chance, atoms))
+        best = sorted(scored, key=lambda item: item[:2], reverse=True)[:_CANDIDATES]
+        if best and (best[0][0] > 1 or best[0][1] >= _CHANCE):
+            return max(best, key=lambda item: (_explained(item[2], evidence), item[1]))[2]
+        if best:
             break
     return None if not own or evidence.taken_with(own) else tuple(own)
+
+
+def _explained(atoms: tuple[Atom, ...], evidence: _Evidence) -> int:
+    """How many refused probes a combination explains once it is widened."""
+    wide = _widened(atoms, evidence)
+    any_of = [frozenset().union(*(evidence.left_with([(name, value)]) for value in wide[name])) for name in wide]
+    return len(frozenset.intersection(*any_of))
 
 
 def _widened(atoms: tuple[Atom, ...], evidence: _Evidence) -> dict[str, list[Fact]]:

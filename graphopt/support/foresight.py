@@ -31,6 +31,8 @@ _NUMBERS: Final = frozenset(
 """Dtypes whose values onnxruntime hands out; the others are left as they are."""
 _BUDGET: Final = Budget(growth=1 << 28, value=1 << 24)
 _ROUNDS: Final = 8
+_ASKED: Final = frozenset({"Size"})
+"""Operators that no front end works out from shapes, though it could: what its table says of them holds."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Views:
 
     @functools.cached_property
     def _folded(self) -> View:
-        if not any(foldable(graph, _BUDGET) for graph in _graphs(self._plain.graph)):
+        if not any(foldable(graph, _BUDGET, skip=_ASKED) for graph in _graphs(self._plain.graph)):
             return View(self._plain, frozenset(_unread(self._plain.graph)))
         model = self._plain.clone()
         for _ in range(_ROUNDS):
@@ -121,7 +123,9 @@ def _static(model: ir.Model) -> bool:
 
 def _fold(graph: ir.Graph, model: ir.Model) -> int:
     """Let readers of what can be computed read a constant; the nodes that made it stay, unread."""
-    wanted = [value for value in _with_what_makes(foldable(graph, _BUDGET), graph) if value.dtype in _NUMBERS]
+    wanted = [
+        value for value in _with_what_makes(foldable(graph, _BUDGET, skip=_ASKED), graph) if value.dtype in _NUMBERS
+    ]
     found = evaluate(wanted, model.graph.opset_imports).arrays if wanted else {}
     names = Names(model) if found else None
     for value, content in found.items():

@@ -19,14 +19,12 @@ from graphopt.support.case import MAIN_OPSET, Case, alike, allowed, checked, ops
 from graphopt.support.draw import Draw
 from graphopt.support.forms import FORMS, RECURRENT
 from graphopt.support.probe import Probe, build
-from graphopt.support.sweep_words import DTYPES
+from graphopt.support.sweep_words import DTYPES, STORED
 from graphopt.support.sweeps import cases
 
 TRIES: Final = 60
 """How many drawings may be no valid model before an operator counts as one that no random probe can be made of."""
 _OPEN: Final = "random:"
-_STORED: Final = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul")
-"""Operators of which only the data are computed: a constant is stored quantized, and scales are known."""
 
 
 def generate(name: str, count: int, seed: str) -> Iterator[Probe]:
@@ -131,7 +129,7 @@ def _retyped(case: Case, rng: random.Random) -> Case:
 def _flipped(case: Case, rng: random.Random) -> Case:
     index = rng.randrange(len(case.args))
     arg = case.args[index]
-    if arg is None or case.paired or case.op_type in _STORED:
+    if arg is None or case.paired or case.op_type in STORED:
         return case
     args = list(case.args)
     # an argument that older versions have as an attribute is none of theirs when it is computed

@@ -142,7 +142,7 @@ def _asked(test: _Test, opset: int, inputs: str) -> Probe | None:
     proto = onnx.ModelProto()
     proto.CopyFrom(test.model)
     run = _fix(proto, test, inputs)
-    if run is None:
+    if run is None or not run.keys() & set(proto.graph.node[0].input):
         return None
     next(item for item in proto.opset_import if item.domain in ("", "ai.onnx")).version = opset
     proto.ir_version = min(proto.ir_version, 10)

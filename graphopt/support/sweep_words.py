@@ -30,6 +30,10 @@ WEIGHTED: Final = (
 """Quantized forms of an operator with weights."""
 
 
+STORED: Final = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul")
+"""Operators of which the data are computed and nothing else: a constant is stored quantized, and scales are known."""
+
+
 def integers(attribute: str, *values: int) -> Arg:
     """A constant list of integers, which older versions have as the attribute of that name ("" for none)."""
     return Arg((len(values),), "int64", True, values=values, attribute=attribute)

@@ -17,6 +17,7 @@ from graphopt.support.sweep_words import (
     PLAIN,
     RANKS,
     SHAPES,
+    STORED,
     WEIGHTED,
     Attributes,
     changed,
@@ -42,7 +43,7 @@ def cases(name: str) -> list[Case]:
 
 def _folded(base: Case) -> list[Case]:
     """The base on nothing but constants: a compiler has to fold it, or to compute it at each run."""
-    if base.domain or base.paired:
+    if base.domain or base.op_type in STORED:
         return []
     args = tuple(arg if arg is None else replace(arg, constant=True) for arg in base.args)
     return [replace(base, label="folded", args=args, core=True)]

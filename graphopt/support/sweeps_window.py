@@ -37,6 +37,8 @@ def _conv(op: str) -> list[Case]:
             "7x7,pads", IMAGE, (4, 4, 7, 7), 4, attributes={"kernel_shape": [7, 7], "pads": [3] * 4, "strides": [2, 2]}
         ),
         made("5x5,depthwise", IMAGE, (4, 1, 5, 5), 4, attributes={"kernel_shape": [5, 5], "pads": [2] * 4, "group": 4}),
+        made("512x1", (1, 1, 520, 4), (2, 1, 512, 1), 2),
+        made("80x80", (1, 1, 81, 81), (2, 1, 80, 80), 2),
         made("rank=3,16", (1, 4, 32), (4, 4, 16), 4, attributes={"kernel_shape": [16], "strides": [8]}),
         made("grouped", IMAGE, two, 4, attributes={**kernel, "group": 2}),
         made("rank=3", (1, 4, 8), (4, 4, 3), 4),

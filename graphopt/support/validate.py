@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from graphopt.support.table import Table
 
 SCHEMA: Final = "graphopt.validation/1"
-SEED: Final = "unseen"
+SEED: Final = "fresh"
 """Seed of the probes that a table is held against; no table is inferred from them, and nobody has looked at them."""
 _EXAMPLES: Final = 5
 _Answer = Literal["taken", "rejected", "wrong result", "crash", "hang", "unmeasured", "documented"]

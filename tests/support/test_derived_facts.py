@@ -86,7 +86,7 @@ def test_scales_tell_what_they_resize_where_sizes_are_free() -> None:
     assert (facts["scale"], facts["resized"], facts["sizes"]) == ("integer up", "last two", "computed")
 
 
-@pytest.mark.parametrize(("axis", "counted"), [(1, "from the start"), (-1, "from the end")])
+@pytest.mark.parametrize(("axis", "counted"), [(1, "from the start"), (-1, "as -1"), (-2, "from the end")])
 def test_the_direction_in_which_an_axis_counts(axis: int, counted: str) -> None:
     assert known("Softmax", [2, 3, 4], axis=axis)["axis.counted"] == counted
 
@@ -108,3 +108,45 @@ def test_noop_with_empty_axes_says_nothing_beside_axes() -> None:
     axes = np.array([1])
     assert known("ReduceSum", [2, 3], axes, noop_with_empty_axes=1)["attr.noop_with_empty_axes"] == 0
     assert known("ReduceSum", [2, 3], noop_with_empty_axes=1)["attr.noop_with_empty_axes"] == 1
+
+
+def test_a_list_of_sizes_without_elements_is_no_tensor_without_elements() -> None:
+    """Reshape to a scalar, and a Resize with an empty region of interest: all data have elements."""
+    assert known("Reshape", [1, 1], np.zeros(0, np.int64))["empty"] is False
+    region, scales = np.zeros(0, np.float32), np.array([1, 1, 2, 2], np.float32)
+    assert known("Resize", [1, 1, 4, 4], region, scales)["empty"] is False
+    assert known("Relu", [0, 4])["empty"] is True
+
+
+@pytest.mark.parametrize(
+    ("shape", "batch"), [([1, 4, 4], "one"), ([3, 4, 4], "several"), (["N", 4, 4], "open"), ([3, 4], None)]
+)
+def test_a_batch_is_told_where_there_is_one(shape: list[Any], batch: str | None) -> None:
+    assert known("Relu", shape).get("batch") == batch
+
+
+@pytest.mark.parametrize(("side", "told"), [(16, "up to 256"), (24, "up to 1024"), (100, "up to 10000"), (101, "more")])
+def test_the_volume_of_a_window_is_told_by_class(side: int, told: str) -> None:
+    facts = known("AveragePool", [1, 1, 120, 120], kernel_shape=[side, side])
+    assert facts["window.volume"] == told
+
+
+def test_attributes_that_a_mode_of_resize_does_not_read_have_their_default() -> None:
+    scales = np.array([1, 1, 2, 2], np.float32)
+    linear = known("Resize", [1, 1, 4, 4], None, scales, mode="linear", nearest_mode="floor", exclude_outside=1)
+    assert (linear["attr.nearest_mode"], linear["attr.exclude_outside"]) == ("round_prefer_floor", 0)
+    near = known("Resize", [1, 1, 4, 4], None, scales, mode="nearest", nearest_mode="floor")
+    assert near["attr.nearest_mode"] == "floor"
+    cubic = known("Resize", [1, 1, 4, 4], None, scales, mode="cubic", exclude_outside=1)
+    assert cubic["attr.exclude_outside"] == 1
+
+
+def test_where_a_shape_is_cut_is_told_by_class() -> None:
+    assert known("Shape", [1, 2, 3])["attr.end"] == "default"
+    assert known("Shape", [1, 2, 3], end=2)["attr.end"] == "other"
+
+
+def test_steps_of_an_open_length_are_told_apart_from_unknown_ones() -> None:
+    weights = [np.zeros((1, 8, size), np.float32) for size in (3, 2)]
+    steps = [known("LSTM", [length, 1, 3], *weights, hidden_size=2)["steps"] for length in (2, 9, "T")]
+    assert steps == ["few", "many", "open"]

@@ -106,7 +106,7 @@ def test_a_prober_that_cannot_be_imported_is_no_answer(relu: list[Probe], tmp_pa
 def test_a_real_toolchain_becomes_rows(tmp_path: Path) -> None:
     asked = list(probes(["Gelu", "HardSwish"]))
     results = sweep(asked, "probers:onnxruntime_cpu", tmp_path / "journal", toolchain=TOOL)
-    found = {row.op_type: row for row in rows(results)}
+    found = {row.op_type: row for row in rows(results) if row.status != "folded"}
     assert {name: row.status for name, row in found.items()} == {"Gelu": "native", "HardSwish": "native"}
     dtypes = next(c for c in found["Gelu"].require if "dtype" in c.must.sentence())
     assert dtypes.must.holds({"input.0.dtype": "float32"}) is True

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphopt.support.infer import Result, rows
@@ -48,6 +48,7 @@ planted_limits = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(planted_limits)
 def test_limits_on_single_facts_come_out_of_one_change_at_a_time(limits: dict[str, frozenset[Fact]]) -> None:
     def vendor(facts: Facts) -> bool:
@@ -58,6 +59,7 @@ def test_limits_on_single_facts_come_out_of_one_change_at_a_time(limits: dict[st
     assert row.doubtful == ()
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_forbidden_combination_comes_out_with_its_probes(data: st.DataObject) -> None:
     first, second = data.draw(st.lists(st.sampled_from(sorted(DOMAIN)), min_size=2, max_size=2, unique=True))
@@ -73,6 +75,7 @@ def test_a_forbidden_combination_comes_out_with_its_probes(data: st.DataObject) 
     assert all(f"{first}={a}" in probe and f"{second}={b}" in probe for probe in refusing[0].probes)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(everything()), st.booleans()), min_size=1, max_size=40))
 def test_whatever_was_refused_is_never_promised_but_for_an_exception_among_many(
     verdicts: list[tuple[dict[str, Fact], bool]],
@@ -227,3 +230,20 @@ def test_of_what_is_folded_only_what_was_refused_is_forbidden() -> None:
 def test_the_dequantization_of_constant_weights_is_not_folded() -> None:
     weights = replace(folded(BASE, True), op_type="DequantizeLinear")
     assert [row.status for row in rows([weights])] == ["native"]
+
+
+def test_a_toolchain_that_computes_nothing_ahead_has_no_folded_rows() -> None:
+    computed = [result({**BASE, "inputs.foldable": False}, True, core=True)]
+    (row,) = rows([*computed, folded(BASE, True)], ahead=False)
+    assert row.status == "native"
+    assert takes(row, {**BASE, "inputs.foldable": True})
+
+
+def test_a_batch_of_several_is_forbidden_only_where_it_was_refused() -> None:
+    one = [result({**BASE, "batch": "one", "input.0.rank": rank}, True) for rank in (1, 2, 3)]
+    (row,) = rows(one)
+    assert takes(row, {**BASE, "batch": "several"})
+    several = [result({**BASE, "batch": "several", "input.0.rank": rank}, False) for rank in (1, 2, 3)]
+    (row,) = rows([*one, *several])
+    assert takes(row, {**BASE, "batch": "one"})
+    assert not takes(row, {**BASE, "batch": "several"})
