@@ -55,6 +55,12 @@ def taken(cut: Cut, size: int) -> range | None:
     return range(size)[max(start, -size) : None if step < 0 and end < -size else end : step]
 
 
+def whole(cut: Cut, size: int | None) -> bool:
+    """Whether a cut takes every element of an axis in order."""
+    start, end, step = cut
+    return start == 0 and step == 1 and end >= (_OPEN if size is None else size)
+
+
 def cut_of(positions: range) -> Cut:
     """The cut that takes these positions."""
     if not positions:
@@ -121,7 +127,9 @@ def _(op, m):
         if both is None:
             raise op.decline("the size of an axis that both cut is not known")
         joined[axis] = both
-    return slice_by(op, m.x, joined)
+    # an axis that is taken whole would hide from other rules that one axis alone is cut
+    left = {axis: cut for axis, cut in joined.items() if not whole(cut, size_of(m.x, axis))}
+    return slice_by(op, m.x, left) if left else m.x
 
 
 @merge.example

@@ -69,6 +69,7 @@ def _in(
 
 
 small = _in("small-integers-in-int32", (*_ARITHMETIC, *_COMPARISONS, *_BITS, *_REDUCTIONS), _SMALL, _T.INT32, "exact")
+turned = _in("complement-in-int32", ("BitwiseNot",), (_T.INT8, _T.INT16), _T.INT32, "exact")
 boolean = _in("bool-in-int32", ("Equal", "Where"), (_T.BOOL,), _T.INT32, "exact")
 ordered = _in("uint32-in-int64", (*_ARITHMETIC, *_COMPARISONS, *_REDUCTIONS), (_T.UINT32,), _T.INT64, "exact")
 wrapping = _in("uint32-in-int32", _WRAPPING, (_T.UINT32,), _T.INT32, "exact", wraps=True)
@@ -100,6 +101,12 @@ def _(g):
 def _(g):
     a, b = _operands(g, g.pick([2, 3]))
     g.output(g.op(g.pick(["Max", "Min"]), a, b))
+
+
+@turned.example
+def _(g):
+    g.since(18)
+    g.output(g.BitwiseNot(g.input(g.shape(), g.pick([3, 5]))))
 
 
 @boolean.example
@@ -150,4 +157,4 @@ class ComputeInWiderType(Substitution):
     """Compute in int32 or float what has a type that the backend lacks."""
 
     name = "compute-in-wider-type"
-    rules = (small, boolean, ordered, wrapping, long, half, double)
+    rules = (small, turned, boolean, ordered, wrapping, long, half, double)

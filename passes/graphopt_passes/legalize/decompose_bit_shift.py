@@ -17,11 +17,10 @@ import onnx_ir as ir
 from graphopt.ir.edit import constant
 from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
-from graphopt_passes.legalize.decompose_integer_functions import SIGNED, WIDE
+from graphopt_passes.legalize.decompose_integer_functions import SIGNED, UNSIGNED, WIDE
 from graphopt_passes.scalars import number
 
 _SINCE, _BIT_CAST_SINCE = 11, 26
-_UNSIGNED = (ir.DataType.UINT8, ir.DataType.UINT16, ir.DataType.UINT32, ir.DataType.UINT64)
 
 
 def _powers(kind: np.dtype, most: int) -> np.ndarray:
@@ -94,7 +93,7 @@ def _looked_up(op, shifts, end: int):
 
 
 for one in (left, right):
-    one.require("it is unsigned, int32 or int64")(lambda m: m.x.dtype in (*WIDE, *_UNSIGNED))
+    one.require("it is unsigned, int32 or int64")(lambda m: m.x.dtype in (*WIDE, *UNSIGNED))
 
 
 @rule("same-bits", fidelity="exact")
@@ -107,7 +106,7 @@ def _(m):
     wanted = ir.DataType(m.to)
     if m.x.dtype == ir.DataType.BOOL:
         return wanted == ir.DataType.UINT8
-    integers = (*SIGNED, *_UNSIGNED)
+    integers = (*SIGNED, *UNSIGNED)
     return m.x.dtype in integers and wanted in integers and m.x.dtype.bitwidth == wanted.bitwidth
 
 

@@ -10,7 +10,7 @@
 The one by exclusive or holds since x + y = (x ^ y) + 2·(x & y). No intermediate result leaves the type, so that it
 does not matter whether a runtime wraps around or saturates (HTP does), and no division of a negative number has a
 rest. The bits of a negative number are those of -1 - a, turned over (two's complement). The planes are of int32 and
-int64 and need static shapes. Fidelity: exact.
+int64 and need static shapes; smaller integers are left to the wider type. Fidelity: exact.
 """
 
 from __future__ import annotations
@@ -18,16 +18,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import onnx_ir as ir
 
 from graphopt.ir.edit import static_shape
 from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.axes import reduce
-from graphopt_passes.legalize.decompose_integer_functions import SIGNED
+from graphopt_passes.legalize.decompose_integer_functions import UNSIGNED, WIDE
 from graphopt_passes.scalars import number
 
-_PLANES = (ir.DataType.INT32, ir.DataType.INT64)
 _SINCE = 18
 _SUMMED = 16
 """Bits that are summed at once: HTP sums integers in float, which is exact below 2²⁴."""
@@ -38,20 +36,25 @@ def complement(p):
     return p.BitwiseNot(p.a)
 
 
-@complement.require("its type is known")
+@complement.require("it is unsigned, int32 or int64")
 def _(m):
-    return m.a.dtype is not None
+    return m.a.dtype in (*WIDE, *UNSIGNED)
 
 
 @complement.replace
 def _(op, m):
-    ones = -1 if m.a.dtype in SIGNED else np.iinfo(m.a.dtype.numpy()).max
+    ones = -1 if m.a.dtype in WIDE else np.iinfo(m.a.dtype.numpy()).max
     return op.Sub(np.array(ones, m.a.dtype.numpy()), m.a)
 
 
 @rule("union-by-intersection", fidelity="exact")
 def union(p):
     return p.BitwiseOr(p.a, p.b)
+
+
+@union.require("it is int32, int64, uint32 or uint64")
+def _(m):
+    return m.a.dtype in (*WIDE, *UNSIGNED[2:])
 
 
 @union.replace
@@ -62,6 +65,11 @@ def _(op, m):
 @rule("difference-by-intersection", fidelity="exact")
 def difference(p):
     return p.BitwiseXor(p.a, p.b)
+
+
+@difference.require("it is int32, int64, uint32 or uint64")
+def _(m):
+    return m.a.dtype in (*WIDE, *UNSIGNED[2:])
 
 
 @difference.replace
@@ -91,9 +99,9 @@ def intersection(p):
     return p.BitwiseAnd(p.a, p.b)
 
 
-@intersection.require("the shapes are equal and static")
+@intersection.require("it is int32 or int64, and the shapes are equal and static")
 def _(m):
-    return m.a.dtype is not None and static_shape(m.a) is not None and static_shape(m.a) == static_shape(m.b)
+    return m.a.dtype in WIDE and static_shape(m.a) is not None and static_shape(m.a) == static_shape(m.b)
 
 
 @intersection.replace
@@ -112,7 +120,7 @@ def planes(p):
 
 @planes.require("it is int32 or int64 of a static shape")
 def _(m):
-    return m.a.dtype in _PLANES and static_shape(m.a) is not None and static_shape(m.b) is not None
+    return m.a.dtype in WIDE and static_shape(m.a) is not None and static_shape(m.b) is not None
 
 
 @planes.replace

@@ -19,6 +19,7 @@ from graphopt_passes.scalars import is_float, number
 WIDE = (ir.DataType.INT32, ir.DataType.INT64)
 """Smaller ones are computed as int32: some compilers take constants of eight bits for quantized ones."""
 SIGNED = (ir.DataType.INT8, ir.DataType.INT16, *WIDE)
+UNSIGNED = (ir.DataType.UINT8, ir.DataType.UINT16, ir.DataType.UINT32, ir.DataType.UINT64)
 _INTEGER_MAX_SINCE = 12
 
 

@@ -12,14 +12,12 @@ also for an infinite b. Fidelity: exact for integers, rounding for floats.
 from __future__ import annotations
 
 import numpy as np
-import onnx_ir as ir
 
 from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
-from graphopt_passes.legalize.decompose_integer_functions import WIDE
+from graphopt_passes.legalize.decompose_integer_functions import UNSIGNED, WIDE
 from graphopt_passes.scalars import is_float, number
 
-_UNSIGNED = (ir.DataType.UINT8, ir.DataType.UINT16, ir.DataType.UINT32, ir.DataType.UINT64)
 _FLOAT_EQUAL_SINCE = 11
 
 
@@ -30,7 +28,7 @@ def division(p):
 
 @division.require("it cuts towards zero (int32 or int64), or has no signs")
 def _(m):
-    return m.x.dtype in _UNSIGNED or (m.x.dtype in WIDE and m.fmod == 1)
+    return m.x.dtype in UNSIGNED or (m.x.dtype in WIDE and m.fmod == 1)
 
 
 @division.replace

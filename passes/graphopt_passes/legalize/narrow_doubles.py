@@ -12,7 +12,8 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from graphopt.ir.edit import is_read
-from graphopt.pipeline import RewritePass
+from graphopt.ir.infer import infer_shapes
+from graphopt.pipeline import Context, PassResult, RewritePass
 from graphopt.rewrite import rule
 from graphopt_passes.canonicalize.merge_casts import merge
 from graphopt_passes.legalize.compute_in_wider_type import FLOAT_OPERATORS
@@ -54,3 +55,8 @@ class NarrowDoubles(RewritePass):
 
     name = "narrow-doubles"
     rules = (narrow, merge)
+
+    def run(self, model: ir.Model, context: Context) -> PassResult:
+        """See `RewritePass.run`; the types must be known before."""
+        infer_shapes(model)
+        return super().run(model, context)
