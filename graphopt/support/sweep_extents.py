@@ -23,7 +23,13 @@ def extents(op_type: str) -> list[Case]:
             _case(op_type, "list,number", _LIST, _TWO),
             _case(op_type, "list", _LIST, _LIST, core=True),
         ]
-    return _CASES.get(op_type, [])
+    return [*_CASES.get(op_type, []), *(_parts() if op_type == "Shape" else [])]
+
+
+def _parts() -> list[Case]:
+    """A part of a shape, as PyTorch asks for the size of one axis."""
+    image = Arg((1, 4, 6, 6))
+    return [_case("Shape", "end=2", image, end=2), _case("Shape", "start=2,end=3", image, start=2, end=3)]
 
 
 def _case(op: str, label: str, *args: Arg | None, **attributes: Any) -> Case:
