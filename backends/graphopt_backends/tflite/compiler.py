@@ -12,7 +12,9 @@ from typing import Any
 
 import onnx_ir as ir
 
+from graphopt.ir import infer_shapes
 from graphopt.support.backend import NodeIssue
+from graphopt.support.foresight import Views
 from graphopt_backends.tflite.flatbuffer import Operator
 from graphopt_backends.tflite.lowering import Lowered, lower
 
@@ -38,7 +40,7 @@ def lower_file(model: str) -> tuple[Lowered, Sequence[NodeIssue]]:
     Returns:
         What became of the model, and the complaints of either.
     """
-    lowered = lower(with_shapes(ir.load(model)))
+    lowered = lower(computed_ahead(with_shapes(ir.load(model))))
     if lowered.content is None:
         return lowered, lowered.issues
     return lowered, prepare(lowered.content, lowered.flat.operators)
@@ -58,6 +60,16 @@ def with_shapes(model: ir.Model) -> ir.Model:
     if missing:
         model = ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model).model
     return model
+
+
+def computed_ahead(model: ir.Model) -> ir.Model:
+    """`model` without the nodes that constants and static shapes alone decide: LiteRT need not see how sizes come."""
+    infer_shapes(model)
+    seen = Views(model).view("constants")
+    for node in reversed(list(seen.model.graph)):
+        if node in seen.ahead and not any(value.uses() or value.is_graph_output() for value in node.outputs):
+            seen.model.graph.remove(node, safe=True)
+    return with_shapes(seen.model) if seen.ahead else seen.model
 
 
 def _is_static(shape: ir.Shape | None) -> bool:

@@ -43,7 +43,7 @@ def test_it_compiles_and_executes_under_the_names_of_the_model(backend, compile_
 
 def test_every_node_that_is_not_taken_is_named(compile_text):
     compiled = compile_text(
-        "g (float[2,3] x) => (float[2,3] y) {\n"
+        "g (float[2,3] x) => (float[2,3] y, float[2,3] a, float[2,3] c) {\n"
         "[first] a = Det(x)\n"
         "[second] b = Erf(x)\n"
         "[third] c = custom.Thing(b)\n"
@@ -160,3 +160,16 @@ def test_an_output_that_litert_cannot_give_in_onnx_layout_is_named(lowered, mode
     made = lowered(model([helper.make_node("Identity", ["x"], ["y"])], {"x": np.ones((2, 3))}))
     assert [issue.node for issue in made.issues] == ["y"]
     assert "does not run on float64" in made.issues[0].reason
+
+
+def test_sizes_that_constants_and_static_shapes_decide_are_computed_ahead(compile_text):
+    compiled = compile_text(
+        "g (float[2,3,4] x) => (float[2,12] y) <int64 zero = {0}, int64[1] rest = {-1}, int64[1] front = {0}> {\n"
+        "s = Shape(x)\n"
+        "n = Gather(s, zero)\n"
+        "row = Unsqueeze(n, front)\n"
+        "sizes = Concat<axis = 0>(row, rest)\n"
+        "y = Reshape(x, sizes)\n}"
+    )
+    assert compiled.status == "ok", compiled.issues
+    assert compiled.detail["operators"] == {"RESHAPE": 1}
