@@ -36,6 +36,8 @@ FOREIGN = {
     "INT4", "UINT4", "INT2", "UINT2", "COMPLEX64", "COMPLEX128", "STRING",
 }  # fmt: skip
 """Element types of inputs and outputs that none of the three runtimes has."""
+BINARY = {"MatMul", "Gemm", "Add", "Sub", "Mul", "Div", "Attention", "Equal", "Max", "Min"}
+"""Operators whose first two inputs are both data in a real model."""
 SIZED_BY_VALUES = {"Compress", "NonZero", "Unique", "NonMaxSuppression", "TfIdfVectorizer"}
 
 
@@ -114,11 +116,8 @@ def exported(name: str, test: Any) -> Probe | None:
 
 def _data(model: onnx.ModelProto, values: Sequence[Any], floats: Sequence[Any]) -> set[str]:
     """Names of the inputs that are data: the first floating-point one, and what a binary operator computes with."""
-    first = (floats or list(values))[:1]
-    two = {"MatMul", "Gemm", "Add", "Sub", "Mul", "Div", "Attention", "Where", "Equal", "Max", "Min"}
-    if model.graph.node[0].op_type in two and len(values) > 1 and model.graph.node[0].op_type != "Where":
-        first = list(values)[:2]
-    return {value.name for value in first}
+    two = model.graph.node[0].op_type in BINARY
+    return {value.name for value in (values[:2] if two else (floats or values)[:1])}
 
 
 def _array(item: Any) -> np.ndarray:

@@ -96,6 +96,7 @@ def measure(model: Path, out: Path, given: argparse.Namespace, old: dict[str, An
         found["tools"][name] = entry = _entry(runs[name], out / model.stem / name)
         if not entry["error"]:
             entry.update(difference(model, out / model.stem / name / "model.onnx", given.timeout))
+        entry.update({key: results.plain(value) for key, value in entry.items() if isinstance(value, str)})
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,11 @@ from rich.table import Table
 
 WRONG = 1e-3
 """Relative difference of an output beyond which a result is not the same model any more."""
+
+
+def plain(words: str) -> str:
+    """A message without the folders in it, which mean nothing on another machine."""
+    return re.sub(r"(?<![\w:/.])/(?:[^/\s]+/)+", "", words)
 
 
 def read(folder: Path) -> list[dict[str, Any]]:

@@ -78,7 +78,7 @@ class Planner:
                 self._rules.setdefault((rule.roots[0].domain, op_type), []).append(rule)
         self._plans: dict[Hashable, Plan] = {}
         self._open: list[Hashable] = []
-        self._circle = len(self._open) + _DEEPEST
+        self._circle = _DEEPEST
         """The lowest place of an open node that some chain came back to since it was last set."""
 
     def plan(self, node: ir.Node) -> Plan:
@@ -120,8 +120,7 @@ class Planner:
     def _try(self, node: ir.Node, rule: Rule) -> float | str:
         """What it costs to apply a rule and legalize what it makes, or why that is no way."""
         if any(True for _ in bodies(node)):
-            match, copy, model = rule.match(node), node, None
-            return "it has a body" if match is None else "rules are not tried on nodes with bodies"
+            return "it has a body, which no rule is tried on"
         model, copy = isolate(node, self._opsets, rule.depth - 1)
         match = rule.match(copy)
         if match is None:

@@ -11,6 +11,7 @@ from graphopt.ir.edit import nodes_of, owners
 from graphopt.pipeline import PASSES, Context, PassResult, RewritePass
 from graphopt.rewrite import Rewrite, Rule
 from graphopt.rewrite.apply import Rewriter
+from graphopt.support.case import qualified
 
 
 class Substitution(RewritePass):
@@ -64,4 +65,4 @@ def substitutions() -> tuple[list[tuple[str, Rule]], list[str]]:
 
 def consumes(rule: Rule) -> list[str]:
     """Operators that a rule gets rid of."""
-    return [f"{root.domain}::{one}" if root.domain else one for root in rule.roots for one in root.types]
+    return [qualified(root.domain, one) for root in rule.roots for one in root.types]

@@ -11,49 +11,29 @@ from turn to turn. Fidelity: exact.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import onnx_ir as ir
 
 from graphopt.ir.edit import adopt_opsets, bodies, constant, is_read, nodes_of, opset, owners, static_shape
 from graphopt.ir.evaluate import is_random
-from graphopt.ir.infer import infer_shapes
 from graphopt.ir.symbolic import numbers, partial_of
-from graphopt.pipeline import Context, Pass, PassResult
-from graphopt_passes.canonicalize.eliminate_dead_code import sweep
 from graphopt_passes.canonicalize.splice import Splicer, Values
 from graphopt_passes.canonicalize.trip_count import trip_count
+from graphopt_passes.canonicalize.unroll import Unroll
 
 AXES_ARE_INPUTS = 13
 """First opset where Squeeze and Unsqueeze have their axes as an input."""
 
 
-class UnrollLoops(Pass):
+class UnrollLoops(Unroll):
     """Write out the turns of Loops that run a known, small number of times."""
 
     name = "unroll-loops"
-    fidelity = "exact"
-    idempotent = True
+    kind = "Loops"
 
-    @dataclass(frozen=True)
-    class Options:
-        """How far to go."""
-
-        nodes: int = 2000
-        """Nodes that one Loop may become."""
-
-    def run(self, model: ir.Model, context: Context) -> PassResult:
-        """Unroll from the outermost Loops inwards."""
-        count = 0
-        while True:
-            infer_shapes(model)
-            now = unroll_loops(model, self.name, self.options.nodes)
-            if not now:
-                return PassResult(count, f"{count} Loops" if count else "")
-            for owner in owners(model):
-                sweep(owner)
-            count += now
+    def unroll(self, model: ir.Model) -> int:
+        """See `unroll_loops`."""
+        return unroll_loops(model, self.name, self.options.nodes)
 
 
 def unroll_loops(model: ir.Model, made_by: str, limit: int, *, shrink: bool = False) -> int:

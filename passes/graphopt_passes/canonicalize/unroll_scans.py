@@ -18,42 +18,24 @@ import onnx_ir as ir
 
 from graphopt.ir.edit import adopt_opsets, bodies, nodes_of, opset, owners, shape_of
 from graphopt.ir.evaluate import is_random
-from graphopt.ir.infer import infer_shapes
 from graphopt.ir.schema import attribute
-from graphopt.pipeline import Context, Pass, PassResult
-from graphopt_passes.canonicalize.eliminate_dead_code import sweep
 from graphopt_passes.canonicalize.splice import Splicer
+from graphopt_passes.canonicalize.unroll import Unroll
 from graphopt_passes.canonicalize.unroll_loops import closed, stack
 
 _BATCHED = 8
 """The opset whose Scan has a batch axis."""
 
 
-class UnrollScans(Pass):
+class UnrollScans(Unroll):
     """Write out the turns of Scans over axes of known, small size."""
 
     name = "unroll-scans"
-    fidelity = "exact"
-    idempotent = True
+    kind = "Scans"
 
-    @dataclass(frozen=True)
-    class Options:
-        """How far to go."""
-
-        nodes: int = 2000
-        """Nodes that one Scan may become."""
-
-    def run(self, model: ir.Model, context: Context) -> PassResult:
-        """Unroll from the outermost Scans inwards."""
-        count = 0
-        while True:
-            infer_shapes(model)
-            now = unroll_scans(model, self.name, self.options.nodes)
-            if not now:
-                return PassResult(count, f"{count} Scans" if count else "")
-            for owner in owners(model):
-                sweep(owner)
-            count += now
+    def unroll(self, model: ir.Model) -> int:
+        """See `unroll_scans`."""
+        return unroll_scans(model, self.name, self.options.nodes)
 
 
 def unroll_scans(model: ir.Model, made_by: str, limit: int, *, shrink: bool = False) -> int:

@@ -12,8 +12,8 @@ PyTorch replaces weights that are NaN by 0, for queries whose keys are all shut 
 but keeps a NaN that comes from q or k. So `fuse-guarded-attention`, to run before this, is a pass to ask for.
 
 Attention is of opset 23: below that nothing fires, see `--opset`. The standard asks for as many batches and heads in q,
-k and v as the shapes prove. onnxruntime 1.31 runs the fused form in 0.4 to 0.8 of the time, but not on empty batches
-or sequences, which its kernel refuses. Fidelity: rounding.
+k and v as the shapes prove. onnxruntime 1.31 does not run the fused form on empty batches or sequences, which its
+kernel refuses. Fidelity: rounding.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@
 and SkipSimplifiedLayerNormalization of RMSNormalization (opset 23). A bias that was added to x goes in as well, unless
 x is a product of matrices (see `contrib_gelu`). Holds over the last axis of tensors with 2 or 3 axes and one shape.
 
-A pass of its own and not part of `fuse-contrib-ops`: onnxruntime 1.31 runs transformers 8 to 20 % slower with it on the
-CPU; its kernels for GPUs may see that differently. Fidelity: rounding.
+A pass of its own and not part of `fuse-contrib-ops`: onnxruntime makes the operator itself where that pays on the CPU;
+its kernels for GPUs may see that differently. Fidelity: rounding.
 """
 
 from __future__ import annotations

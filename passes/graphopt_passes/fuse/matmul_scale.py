@@ -4,8 +4,8 @@
     b ─ Mul(t) ───┘              becomes       b ────┘
 
 The number goes behind the product, where onnxruntime takes it into its own FusedMatMul; before it, the number may move
-on through Reshapes, out of the runtime's sight (7 % slower on a vision transformer). Holds in float32 and double: in
-float16 the two halves may be there to keep the product from overflowing. Fidelity: rounding.
+on through Reshapes, out of the runtime's sight. Holds in float32 and double: in float16 the two halves may be there to
+keep the product from overflowing. Fidelity: rounding.
 """
 
 from __future__ import annotations

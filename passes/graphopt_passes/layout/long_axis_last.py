@@ -3,8 +3,9 @@
     x[N, L] ─ Reshape[N, 1, L, 1] ─ Conv(k×1) ─ MaxPool(2×1) ─ Reshape[N, C·L/2] ─ y
         becomes      x ─ Reshape[N, 1, 1, L] ─ Conv(1×k) ─ MaxPool(1×2) ─ Reshape[N, C·L/2] ─ y
 
-Kernels are vectorized along the width: onnxruntime 1.31 then runs crepe_tiny in 0.8 of the time. Holds for a part of
-the graph that begins with Reshapes and ends in operators to which the place of an axis of one element means nothing.
+Kernels are vectorized along the width: `benchmarks/peers/latency.py` shows crepe_tiny in 0.8 of the time. Holds for a
+part of the graph that begins with Reshapes and ends in operators to which the place of an axis of one element means
+nothing.
 Fidelity: rounding (the kernels add up in another order).
 """
 

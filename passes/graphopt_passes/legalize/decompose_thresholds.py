@@ -81,7 +81,8 @@ def _(op, m):
 def _(g):
     g.since(_SWIGLU_SINCE)
     shape = g.shape()
-    g.output(g.SwiGLU(g.input(shape), g.input(shape), alpha=g.pick([1.0, 1.702])))
+    x, gate = g.input(shape, finite=True), g.input(shape, finite=True)
+    g.output(g.SwiGLU(x, gate, alpha=g.pick([1.0, 1.702])))
 
 
 class DecomposeThresholds(Substitution):

@@ -79,12 +79,11 @@ def test_eight_bit_products_are_computed_in_int32_where_the_table_asks_for_it() 
     assert result.report.status == "ok"
 
 
-def test_a_constant_that_int32_does_not_hold_declines() -> None:
+def test_int64_is_never_computed_in_fewer_bits() -> None:
     node = helper.make_node("Add", ["x", "c"], ["y"])
-    proto = model([node], {"x": TensorProto.INT64}, TensorProto.INT64, {"c": np.array(2**40)})
+    proto = model([node], {"x": TensorProto.INT64}, TensorProto.INT64, {"c": np.array(2)})
     changed = load(proto)
     infer_shapes(changed)
-    rule = RULES["compute-in-wider-type/int64-in-int32"]
-    outcome = apply_rules(changed, [rule], explain=[rule.name])
-    assert not outcome.rewrites
-    assert "int32 does not hold" in str(outcome.misses)
+    rules = [rule for name, rule in RULES.items() if name.startswith("compute-in-wider-type/")]
+    assert rules
+    assert not apply_rules(changed, rules).rewrites
