@@ -81,7 +81,7 @@ def _(g):
 @mish.example
 def _(g):
     g.since(18)
-    # Bounded: onnxruntime makes NaN of -∞, where the limit is 0, and a whole output below 1e-35 has no signal to compare.
+    # Bounded: onnxruntime makes NaN of -∞, where the limit is 0; an output wholly below 1e-35 is no signal to compare.
     g.output(g.Mish(g.Mul(g.Tanh(g.input(g.shape())), g.constant(g.pick([1.0, 10.0, 80.0])))))
 
 
