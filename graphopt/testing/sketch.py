@@ -131,6 +131,16 @@ class Sketch:
         self._ranks[name] = array.ndim
         return name
 
+    def indices(self, low: int, high: int, shape: Sequence[int], *, computed: bool | None = None) -> str:
+        """Integers from low to high, both possible: constant, or computed from an input; int32 or int64."""
+        dtype = self.pick([self.INT32, self.INT64])
+        if not (self.flag() if computed is None else computed):
+            drawn = self._numbers().integers(low, high + 1, tuple(shape))
+            return self.constant(drawn.astype(np.int32 if dtype == self.INT32 else np.int64))
+        spread = self.Mul(self.Tanh(self.input(shape, static=True, finite=True)), self.constant((high - low) / 2))
+        whole = self.Floor(self.Add(spread, self.constant((high + low) / 2)))
+        return str(self.Cast(self.Max(whole, self.constant(float(low))), to=dtype))
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if not name[0].isupper():
             raise AttributeError(name)

@@ -17,23 +17,24 @@ if TYPE_CHECKING:
     from graphopt.verify.fidelity import Fidelity, Verification, holds, judge
     from graphopt.verify.inputs import generate
     from graphopt.verify.metrics import OutputError, compare
-    from graphopt.verify.oracle import run_reference
+    from graphopt.verify.oracle import answers, run_reference
     from graphopt.verify.scale import natural_scale
     from graphopt.verify.types import Array, Sample
 
 # The module of each public name. They are imported on first use: the command line starts without onnxruntime.
 _HOMES = {
     "Array": "types", "ExecutionFailed": "execute", "Fidelity": "fidelity", "OutputError": "metrics",
-    "Runner": "execute", "Sample": "types", "Verification": "fidelity", "check_dims": "dims", "compare": "metrics",
+    "Runner": "execute", "Sample": "types", "Verification": "fidelity", "answers": "oracle", "check_dims": "dims",
+    "compare": "metrics",
     "concrete_shapes": "dims", "generate": "inputs", "holds": "fidelity", "iterate": "data", "judge": "fidelity",
     "load": "data", "natural_scale": "scale", "noise_floor": "conditioning", "parse_dims": "dims",
     "precision": "conditioning", "real_inputs": "dims", "run": "execute", "run_reference": "oracle",
 }  # fmt: skip
 
 __all__ = [
-    "Array", "ExecutionFailed", "Fidelity", "OutputError", "Runner", "Sample", "Verification", "check_dims", "compare",
-    "concrete_shapes", "generate", "holds", "iterate", "judge", "load", "natural_scale", "noise_floor", "parse_dims",
-    "precision", "real_inputs", "run", "run_reference",
+    "Array", "ExecutionFailed", "Fidelity", "OutputError", "Runner", "Sample", "Verification", "answers", "check_dims",
+    "compare", "concrete_shapes", "generate", "holds", "iterate", "judge", "load", "natural_scale", "noise_floor",
+    "parse_dims", "precision", "real_inputs", "run", "run_reference",
 ]  # fmt: skip
 
 

@@ -36,6 +36,8 @@ _NODES = (  # the spellings in which it names a node, the surest first
     re.compile(r"node name: ([^,)]+)"),
     re.compile(r"[Nn]ode ?[:(]\s*([^\s()]+)"),
 )
+_PLACE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |/onnxruntime_src/\S+:\d+ .*?\)(?: const)? (?=[A-Z])")
+"""What onnxruntime puts before its words: the kind of error, and the place in its sources."""
 
 
 class ExecutionFailed(GraphoptError):
@@ -176,6 +178,6 @@ def _failures() -> Iterator[None]:
     try:
         yield
     except kinds as error:
-        reason = " ".join(str(error).split())
+        reason = _PLACE.sub("", " ".join(str(error).split()))
         names = next((found for pattern in _NODES if (found := pattern.findall(reason))), [])
         raise ExecutionFailed(reason, names[-1] if names else None) from error  # the last is the innermost

@@ -103,15 +103,16 @@ def judge(
         expected: the outputs of the original on the samples, where they are already known.
 
     Returns:
-        The verdict. A model that onnxruntime cannot run is "skipped" where it is the original and "failed" where only
-        the optimized one fails. Outputs that the original itself does not repeat (random operators) are left out.
+        The verdict. Where onnxruntime cannot run the original, onnx.reference runs both; where that cannot either, the
+        verdict is "skipped". Where only the optimized one cannot be run, it is "failed". Outputs that the
+        original itself does not repeat (random operators) are left out.
     """
     if not samples:
         return Verification("skipped", reason="there is no sample to compare the models on")
     try:
         expected = run(original, samples) if expected is None else expected
     except ExecutionFailed as error:
-        return Verification("skipped", reason=f"the original cannot be executed: {error.reason}")
+        return _by_reference(original, optimized, samples, fidelity, error)
     try:
         actual = run(optimized, samples)
     except ExecutionFailed as error:
@@ -145,6 +146,29 @@ def judge(
     if second:
         return replace(verdict, reason=second, oracle="onnx.reference")
     return replace(verdict, status="failed", reason=reason)
+
+
+def _by_reference(
+    original: ir.Model,
+    optimized: ir.Model,
+    samples: Sequence[Mapping[str, Array]],
+    fidelity: Fidelity,
+    refused: ExecutionFailed,
+) -> Verification:
+    """The verdict of onnx.reference alone, on models that onnxruntime does not run."""
+    try:
+        before = run_reference(original, samples)
+    except ExecutionFailed as error:
+        return Verification("skipped", reason=f"the original cannot be executed: {refused.reason}; {error.reason}")
+    try:
+        after = run_reference(optimized, samples)
+    except ExecutionFailed as error:
+        reason = f"the optimized model cannot be executed: {error.reason}"
+        return Verification("failed", reason=reason, oracle="onnx.reference", samples=len(samples))
+    errors = tuple(compare(before, after))
+    ok, reason = holds(fidelity, errors, roundoff=precision(original))
+    note = f"onnxruntime cannot run the original: {refused.reason}"
+    return Verification("passed" if ok else "failed", errors, note if ok else reason, "onnx.reference", len(samples))
 
 
 def _unrepeated(model: ir.Model, samples: Sequence[Mapping[str, Array]]) -> set[str]:

@@ -78,7 +78,7 @@ def compare(expected: Outputs, actual: Outputs) -> list[OutputError]:
 def unit_roundoff(dtype: str | np.dtype[Any]) -> float:
     """Half the distance from 1 to the next number of a floating-point type; 0 for other types."""
     dtype = np.dtype(dtype)
-    if dtype.kind in "fc":
+    if dtype.kind in "fc" and dtype.isbuiltin == 1:
         return float(np.finfo(dtype).eps) / 2
     if is_float(dtype):
         import ml_dtypes

@@ -108,6 +108,16 @@ def test_a_model_that_cannot_run_is_skipped_but_one_that_was_broken_fails() -> N
     assert "cannot be executed" in verdict.reason
 
 
+def test_a_model_newer_than_onnxruntime_is_judged_by_the_reference_alone() -> None:
+    source = """<ir_version: 14, opset_import: ["": 28]> g (float[2, 3] x) => (float[2, 3] y) {{ y = {} (x, x) }}"""
+    gated, added = (ir.from_onnx_text(source.format(op)) for op in ("SwiGLU", "Add"))
+    samples = generate(gated)
+    same, other = judge(gated, gated, samples, "exact"), judge(gated, added, samples, "rounding")
+    assert (same.status, same.oracle) == ("passed", "onnx.reference")
+    assert "IR version" in same.reason
+    assert (other.status, other.oracle) == ("failed", "onnx.reference")
+
+
 def test_without_samples_nothing_is_proved() -> None:
     assert judge(SUM, WRONG, [], "exact").status == "skipped"
 

@@ -21,10 +21,11 @@ from graphopt.ir.validate import describe
 from graphopt.pipeline import Context, Pass, PassResult
 from graphopt_passes.canonicalize.splice import Splicer
 
-FIRST, LAST = 7, 26
+FIRST, LAST = 7, 28
 """Opset versions between which models can be brought."""
 _PLAIN_IR = 4
 """The first IR version where a weight need not be an input."""
+_IR_OF_FUNCTIONS = 8
 _MOST_NAMED = 5
 
 
@@ -42,11 +43,17 @@ class ConvertOpset(Pass):
         """Version of the default operator set; 0 leaves it as it is."""
         least: int = 0
         """Version to raise an older model to; a newer one stays as it is. Without a target only."""
+        most: int = 0
+        """Version to lower a newer model to; an older one stays as it is. Without a target only."""
+
+    def _within(self, source: int) -> int:
+        raised = max(self.options.least, source)
+        return min(self.options.most, raised) if self.options.most else raised
 
     def run(self, model: ir.Model, context: Context) -> PassResult:
         """Convert the main graph and all functions, or raise naming the nodes in the way."""
         source = model.opset_imports.get("")
-        target = self.options.target or max(self.options.least, source or 0)
+        target = self.options.target or self._within(source or 0)
         if not target or source is None or source == target:
             return PassResult(0)
         if not FIRST <= target <= LAST:
@@ -62,7 +69,18 @@ class ConvertOpset(Pass):
                 _check(own, target)
                 count += _convert(function.graph, own, target, Splicer(model, self.name))
         adopt_opsets(model)
+        if target < source:
+            # A reader of the older opset alone knows no newer IR version, either.
+            least = _IR_OF_FUNCTIONS if model.functions else _PLAIN_IR
+            model.ir_version = min(model.ir_version or 0, max(least, _ir_version_of(target)))
         return PassResult(max(count, 1), f"opset {source} to {target}, {count} nodes changed")
+
+
+def _ir_version_of(opset: int) -> int:
+    """The IR version of the first release of ONNX that has an opset version."""
+    from onnx.helper import VERSION_TABLE
+
+    return int(next(ir_version for _, ir_version, default, *_ in VERSION_TABLE if default >= opset))
 
 
 def convert_graph(graph: ir.Graph, source: int, target: int) -> int:

@@ -262,8 +262,31 @@ def test_constants_written_as_numbers_become_tensors() -> None:
 
 def test_a_target_that_there_are_no_adapters_for_is_a_wrong_request(apply: Apply) -> None:
     for target in (6, 99):
-        with pytest.raises(RecipeError, match="from 7 to 26"):
+        with pytest.raises(RecipeError, match="from 7 to 28"):
             apply("convert-opset", CASES["squeeze"][0], target=target)
+
+
+def test_a_reader_of_the_older_opset_can_read_the_file() -> None:
+    source = """<ir_version: 14, opset_import: ["": 28]>
+        g (float[3] a, float[3] b) => (float[3] y) { y = Mod (a, b) }"""
+    before = onnx.parser.parse_model(source)
+    after = convert(before, 26)
+    assert after.ir_version == 13
+    a, b = np.array([5.5, -5.5, 6.0], np.float32), np.array([-3.0, 3.0, 3.0], np.float32)
+    assert np.array_equal(run(after, [{"a": a, "b": b}])[0]["y"], np.mod(a, b))
+
+
+def test_blocks_in_the_other_order_are_written_out_for_an_older_opset() -> None:
+    before = onnx.parser.parse_model("""<ir_version: 14, opset_import: ["": 28]> g (float[1, 2, 4, 4] x) => (float[1, 8, 2, 2] y) {
+        y = SpaceToDepth <blocksize = 2, mode = "CRD"> (x) }""")
+    x = np.arange(32, dtype=np.float32).reshape(1, 2, 4, 4)
+    expected = x.reshape(1, 2, 2, 2, 2, 2).transpose(0, 1, 3, 5, 2, 4).reshape(1, 8, 2, 2)
+    assert np.array_equal(run(convert(before, 26), [{"x": x}])[0]["y"], expected)
+
+
+@pytest.mark.parametrize("limits", [{"most": 13}, {"least": 20, "most": 13}])
+def test_a_newer_model_is_lowered_to_the_most(apply: Apply, limits: dict[str, int]) -> None:
+    assert apply("convert-opset", CASES["squeeze"][0], **limits).opset_imports[""] <= 13
 
 
 def test_other_domains_and_operators_stay(apply: Apply) -> None:

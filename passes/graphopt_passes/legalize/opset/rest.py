@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from graphopt.ir.edit import constant, shape_of
-from graphopt_passes.legalize.opset.change import Change
+from graphopt_passes.legalize.opset.change import Change, integers
 from graphopt_passes.legalize.opset.moves import Adapter
 from graphopt_passes.legalize.opset.resize import rename
 
@@ -116,6 +116,47 @@ def default_round(change: Change) -> None:
         change.set(saturate=None, round_mode=None)
 
 
+def range_down(change: Change) -> None:
+    """Range said nothing of how 16-bit steps are added up."""
+    if change.dtype() in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
+        change.refuse("how opset 26 adds up steps of 16 bits is not defined")
+    change.set(stash_type=None)
+
+
+def mod_down(change: Change) -> None:
+    """Mod with the divisor's sign was for integers: what C's fmod leaves gets the divisor added where signs differ.
+
+    a, b ─ Mod ─ y      becomes      r = Mod(a, b, fmod=1);  y = Where(r ≠ 0 and r < 0 ≠ b < 0, r + b, r)
+    """
+    dtype = change.dtype().numpy()
+    if change.attribute("fmod") or dtype.kind in "iu":
+        return
+    divisor, zero = change.input(1), np.array(0, dtype)
+    rest = change.make("Mod", change.input(0), divisor, fmod=1)
+    differ = change.make("Xor", change.make("Less", rest, zero), change.make("Less", divisor, zero))
+    there = change.make("Not", change.make("Equal", rest, zero))
+    turned = change.make("Where", change.make("And", there, differ), change.make("Add", rest, divisor), rest)
+    change.replace(turned)
+
+
+def space_to_depth_down(change: Change) -> None:
+    """SpaceToDepth had one order of blocks; the other is written out.
+
+    x ─ Reshape[N, C, H/b, b, W/b, b] ─ Transpose(0, 1, 3, 5, 2, 4) ─ Reshape[N, C·b·b, H/b, W/b] ─ y
+    """
+    if change.attribute("mode") == "DCR":
+        change.set(mode=None)
+        return
+    shape, block = change.shape(), int(change.attribute("blocksize"))
+    sizes = None if shape is None else [d for d in shape if isinstance(d, int)]
+    if sizes is None or len(sizes) < 4:
+        change.refuse("opset 27 has blocks in the order DCR alone, and the sizes of its input are not known")
+    n, c, h, w = sizes
+    apart = change.make("Reshape", change.input(0), integers([n, c, h // block, block, w // block, block]))
+    turned = change.make("Transpose", apart, perm=[0, 1, 3, 5, 2, 4])
+    change.replace(change.make("Reshape", turned, integers([n, c * block * block, h // block, w // block])))
+
+
 def scan_has_no_batch(change: Change) -> None:
     """Scan of opset 8 has a batch axis."""
     change.refuse("opset 9 has no Scan with a batch axis; where sizes are fixed, unroll-scans writes it out before")
@@ -132,6 +173,7 @@ DOWN: dict[tuple[str, int], Adapter] = {
     **{(op, v): default_round for op in ("Cast", "CastLike") for v in (19, 24)},
     ("Constant", 12): constant_12_down, ("Constant", 9): constant_9_down, ("Gemm", 11): gemm_down,
     ("RoiAlign", 16): roi_align_down, ("GridSample", 20): grid_sample_down, ("ScatterElements", 11): rename("Scatter"),
-    ("CastLike", 15): cast_like,
+    ("CastLike", 15): cast_like, ("Range", 27): range_down, ("Mod", 28): mod_down,
+    ("SpaceToDepth", 28): space_to_depth_down,
     ("Scan", 9): scan_has_no_batch,
 }  # fmt: skip
