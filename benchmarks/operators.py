@@ -31,11 +31,6 @@ from graphopt.support.harness import Result, sweep
 from graphopt.support.probe import Probe
 
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
-FOREIGN = {
-    "BFLOAT16", "FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ", "FLOAT8E8M0", "FLOAT4E2M1",
-    "INT4", "UINT4", "INT2", "UINT2", "COMPLEX64", "COMPLEX128", "STRING",
-}  # fmt: skip
-"""Element types of inputs and outputs that none of the three runtimes has."""
 BINARY = {"MatMul", "Gemm", "Add", "Sub", "Mul", "Div", "Attention", "Equal", "Max", "Min"}
 """Operators whose first two inputs are both data in a real model."""
 SIZED_BY_VALUES = {"Compress", "NonZero", "Unique", "NonMaxSuppression", "TfIdfVectorizer"}
@@ -64,12 +59,37 @@ def cases(only: str) -> Iterator[tuple[str, Any]]:
                 yield test.name.removeprefix("test_"), test
 
 
-def excluded(model: onnx.ModelProto, dynamic: bool) -> str:
+def foreign(backend: Backend, toolchain: str, work: Path) -> set[int]:
+    """Element types that a vendor takes for no input or output: it passes none on, and turns none into floats."""
+    probes = []
+    for kind in sorted(set(TensorProto.DataType.values()) - {TensorProto.UNDEFINED}):
+        try:
+            array = np.zeros(2, onnx.helper.tensor_dtype_to_np_dtype(kind))
+        except TypeError:
+            continue
+        for op_type, to in (("Identity", kind), ("Cast", TensorProto.FLOAT), ("DequantizeLinear", TensorProto.FLOAT)):
+            said, scale = ({"to": to} if op_type == "Cast" else {}), ["s"] if op_type == "DequantizeLinear" else []
+            node = onnx.helper.make_node(op_type, ["x", *scale], ["y"], name="node", **said)
+            ends = [onnx.helper.make_tensor_value_info(n, t, [2]) for n, t in (("x", kind), ("y", to))]
+            one = [numpy_helper.from_array(np.array(1, np.float32), name) for name in scale]
+            graph = onnx.helper.make_graph([node], "type", ends[:1], ends[1:], one)
+            opset = [onnx.helper.make_opsetid("", 25)]
+            content = onnx.helper.make_model(graph, opset_imports=opset, ir_version=11).SerializeToString()
+            answer = {"y": array.real.astype(onnx.helper.tensor_dtype_to_np_dtype(to))}
+            probes.append(Probe(f"{op_type}/{kind}", op_type, "", 1, False, content, {"x": array}, answer, {}))
+    journal = work / f"{backend.name}.types.jsonl"
+    answers = sweep(probes, backend.prober, journal, toolchain=toolchain, jobs=1, progress=lambda done, count: None)
+    taken = {int(answer.id.split("/")[1]) for answer in answers if answer.effect in (None, "wrong result")}
+    return set(TensorProto.DataType.values()) - taken
+
+
+def excluded(model: onnx.ModelProto, dynamic: bool, types: set[int]) -> str:
     """Why a backend cannot express a case at all, "" where it can.
 
     Args:
         model: the case.
         dynamic: whether the backend has tensors whose size depends on values.
+        types: element types that it has not.
     """
     if any(item.domain == "ai.onnx.preview.training" for item in model.opset_import):
         return "a training operator"
@@ -77,9 +97,8 @@ def excluded(model: onnx.ModelProto, dynamic: bool) -> str:
         kind = value.type.WhichOneof("value")
         if kind != "tensor_type":
             return f"a {kind.removesuffix('_type')} at the interface"
-        element = TensorProto.DataType.Name(value.type.tensor_type.elem_type)
-        if element in FOREIGN:
-            return f"{element.lower()} at the interface"
+        if value.type.tensor_type.elem_type in types:
+            return f"{TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()} at the interface"
     ops = {node.op_type for node in model.graph.node}
     if ops & RANDOM or any(node.op_type == "Dropout" and len(node.input) > 2 for node in model.graph.node):
         return "a random result"
@@ -142,10 +161,10 @@ def measure(name: str, work: Path, only: str, jobs: int) -> Tally:
     toolchain = backend.toolchain()
     if toolchain is None:
         raise SystemExit(f"{name}: its toolchain is not installed: pip install 'graphopt[{backend.extra}]'")
-    tally = Tally()
+    tally, types = Tally(), foreign(backend, toolchain, work)
     before: list[Probe] = []
     for case, test in cases(only):
-        reason = excluded(test.model, dynamic=name == "tensorrt")
+        reason = excluded(test.model, dynamic=name == "tensorrt", types=types)
         probe = None if reason else exported(case, test)
         if probe is None:
             tally.excluded[case] = reason or "nothing is computed at run time"

@@ -277,8 +277,9 @@ def test_a_reader_of_the_older_opset_can_read_the_file() -> None:
 
 
 def test_blocks_in_the_other_order_are_written_out_for_an_older_opset() -> None:
-    before = onnx.parser.parse_model("""<ir_version: 14, opset_import: ["": 28]> g (float[1, 2, 4, 4] x) => (float[1, 8, 2, 2] y) {
-        y = SpaceToDepth <blocksize = 2, mode = "CRD"> (x) }""")
+    source = """<ir_version: 14, opset_import: ["": 28]> g (float[1, 2, 4, 4] x) => (float[1, 8, 2, 2] y) {
+        y = SpaceToDepth <blocksize = 2, mode = "CRD"> (x) }"""
+    before = onnx.parser.parse_model(source)
     x = np.arange(32, dtype=np.float32).reshape(1, 2, 4, 4)
     expected = x.reshape(1, 2, 2, 2, 2, 2).transpose(0, 1, 3, 5, 2, 4).reshape(1, 8, 2, 2)
     assert np.array_equal(run(convert(before, 26), [{"x": x}])[0]["y"], expected)
