@@ -14,15 +14,15 @@ from typing import Any, Final
 
 import onnx_ir as ir
 
-from graphopt.ir.edit import bodies, constant, static_shape
+from graphopt.ir.edit import bodies, constant
 from graphopt.legalize.isolate import isolate
 from graphopt.rewrite import Rule
 from graphopt.rewrite.apply import Rewriter
 from graphopt.support.attributes import dims_of
 from graphopt.support.backend import Costs
 from graphopt.support.check import diagnose
-from graphopt.support.macs import macs
 from graphopt.support.table import Table
+from graphopt.support.work import macs, moved_bytes
 
 _DEEPEST: Final = 12
 """Rules in a row beyond which a chain is given up."""
@@ -141,18 +141,11 @@ class Planner:
         return total
 
     def _cost(self, node: ir.Node) -> float:
-        moved = sum(_bytes(value) for value in (*node.inputs, *node.outputs) if value is not None)
-        return self._costs.mac * (macs(node) or 0) + self._costs.byte * moved + self._costs.node
+        return self._costs.mac * (macs(node) or 0) + self._costs.byte * moved_bytes(node) + self._costs.node
 
 
 def _last(plan: Plan) -> str:
     return plan.reasons[0] if plan.reasons else "no rule helps"
-
-
-def _bytes(value: ir.Value) -> float:
-    shape = static_shape(value)
-    bits = value.dtype.bitwidth if value.dtype is not None and value.dtype != ir.DataType.STRING else 32
-    return 0.0 if shape is None else math.prod(shape) * bits / 8
 
 
 def _foldable(node: ir.Node) -> bool:

@@ -202,7 +202,7 @@ class _Run:
         log = tuple(Rewrite(rule=r.rule, removed=r.removed, added=r.made) for r in result.log)
         self._note(
             position, outcome="applied", rewrites=result.rewrites, detail=result.detail, log=log,
-            nodes_after=self._nodes(),
+            metrics=result.metrics, nodes_after=self._nodes(),
         )  # fmt: skip
         return result
 

@@ -33,6 +33,7 @@ class PassResult:
         log: its rewrites one by one, where it has them.
         misses: near misses of the rules that the run was asked to explain.
         advice: for nodes, by name, that the backend still does not take: what was tried, and what would help.
+        metrics: what it measured, by name, as {"macs_before": 3e8, "macs_after": 3e8}.
     """
 
     rewrites: int
@@ -41,6 +42,7 @@ class PassResult:
     log: tuple[Rewrite, ...] = ()
     misses: tuple[NearMiss, ...] = ()
     advice: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass

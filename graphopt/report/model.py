@@ -73,6 +73,7 @@ class PassRecord:
         outcome: "rolled_back" when it broke its promise, "failed" when it raised; both leave the model as it was.
         detail: one line for people, "" where there is nothing to say.
         log: the single rewrites, where they were recorded.
+        metrics: what it measured, by name: legalize says macs_before, macs_after, moved_bytes_before and …_after.
     """
 
     name: str
@@ -85,6 +86,7 @@ class PassRecord:
     outcome: Outcome
     detail: str = ""
     log: tuple[Rewrite, ...] = field(default=(), metadata=_LATER)
+    metrics: Mapping[str, float] = field(default_factory=dict, metadata=_LATER)
 
 
 @dataclass(frozen=True, kw_only=True)

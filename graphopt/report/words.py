@@ -190,12 +190,22 @@ def _against_original(report: Report) -> list[Answer]:
         text = f"{old / new:.2f}× on {report.speed.runtime}: {old:.3g} → {new:.3g} ms" if new > 0 else "not timed"
         lines.append(Answer("faster", text, "good" if new < old else "bad"))
     elif after is not None:
-        work = arrow(before.nodes, after.nodes, " nodes")
-        if before.macs and after.macs is not None:
-            moved = change(before.macs, after.macs)
-            work += f", {quantity(before.macs)} → {quantity(after.macs)} MACs ({moved})"
-        lines.append(Answer("faster", f"not timed; {work}"))
+        lines.append(Answer("faster", f"not timed; {arrow(before.nodes, after.nodes, ' nodes')}{_work(report)}"))
     return lines
+
+
+def _work(report: Report) -> str:
+    """What legalization did to the work of one inference, as far as it was counted."""
+    told = ""
+    for record in report.passes:
+        held = record.metrics
+        if held.get("macs_before"):
+            old, new = held["macs_before"], held["macs_after"]
+            told += f"; {record.name}: {quantity(old)} → {quantity(new)} MACs ({change(old, new)})"
+        if held.get("moved_bytes_before"):
+            old, new = held["moved_bytes_before"], held["moved_bytes_after"]
+            told += f", {size(old)} → {size(new)} moved ({change(old, new)})"
+    return told
 
 
 def _exactness(report: Report) -> Answer:

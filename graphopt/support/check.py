@@ -16,10 +16,10 @@ from graphopt.support.diagnose import diagnose as diagnose
 from graphopt.support.diagnose import unread
 from graphopt.support.foresight import View, Views
 from graphopt.support.free_dims import free_dims
-from graphopt.support.macs import macs
 from graphopt.support.partition import Partition, partition
 from graphopt.support.remedy import DIM
 from graphopt.support.table import Table
+from graphopt.support.work import macs
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -8,8 +8,8 @@ import pytest
 
 from graphopt.ir.infer import infer_shapes
 from graphopt.support.check import CheckResult, check
-from graphopt.support.macs import macs
 from graphopt.support.table import Condition, Row, Table, Verdict
+from graphopt.support.work import macs
 
 
 def condition(data: object, **more: object) -> Condition:
@@ -187,12 +187,19 @@ def test_the_share_by_macs_tells_what_the_count_of_nodes_hides() -> None:
         ("y = MatMul(x, w)", "(float[5,2,3] x, float[3,7] w) => (float[5,2,7] y)", 5 * 2 * 3 * 7),
         ("y = Gemm <transA = 1> (x, w)", "(float[3,2] x, float[3,7] w) => (float[2,7] y)", 2 * 3 * 7),
         ("y = Gemm <transB = 1> (x, w)", "(float[2,3] x, float[7,3] w) => (float[2,7] y)", 2 * 3 * 7),
+        ('y = Einsum <equation = "bij,jk->bik"> (x, w)', "(float[5,2,3] x, float[3,7] w) => (float[5,2,7] y)", 210),
+        ('y = Einsum <equation = "...j,jk->...k"> (x, w)', "(float[5,2,3] x, float[3,7] w) => (float[5,2,7] y)", 210),
+        (
+            "y = Attention (q, k, v)",
+            "(float[1,2,4,8] q, float[1,2,6,8] k, float[1,2,6,5] v) => (float[1,2,4,5] y)",
+            2 * 4 * 6 * (8 + 5),
+        ),
         ("y = Relu(x)", "(float[2,3] x) => (float[2,3] y)", 0),
         ("y = MatMul(x, w)", "(float[N,3] x, float[3,7] w) => (float[N,7] y)", None),
     ],
 )
 def test_macs_of_an_operator(body: str, signature: str, count: int | None) -> None:
-    assert macs(parse(body, signature=signature).graph.node(0)) == count
+    assert macs(parse(body, 24, signature).graph.node(0)) == count
 
 
 def test_the_json_has_the_keys_that_scripts_rely_on() -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from graphopt.ir import infer_shapes
 from graphopt.legalize import legalize, substitutions
 from graphopt.pipeline import Context, Pass, PassResult
+from graphopt.support.work import work
 
 
 class Legalize(Pass):
@@ -28,8 +29,16 @@ class Legalize(Pass):
             return PassResult(0, "no backend to be legal for")
         infer_shapes(model)
         rules, problems = substitutions()
-        backend = context.backend
+        backend, before = context.backend, work(model)
         done = legalize(model, backend.table(), [rule for _, rule in rules], backend.costs, made_by=self.name)
         told = [f"{name} {count}" for name, count in sorted(done.counts.items())]
         told += [f"{len(done.illegal)} nodes stay illegal"] if done.illegal else []
-        return PassResult(len(done.rewrites), ", ".join(told + problems), log=tuple(done.rewrites), advice=done.advice)
+        infer_shapes(model)
+        metrics = before.as_metrics("before") | work(model).as_metrics("after") if done.rewrites else {}
+        return PassResult(
+            len(done.rewrites),
+            ", ".join(told + problems),
+            log=tuple(done.rewrites),
+            advice=done.advice,
+            metrics=metrics,
+        )
