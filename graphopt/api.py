@@ -24,6 +24,7 @@ from graphopt.ir import save
 from graphopt.ir.edit import FROM_KEY, nodes_of, owners, sources_of
 from graphopt.ir.symbolic import MADE_UP
 from graphopt.legality import check, support_of
+from graphopt.options import changed
 from graphopt.pipeline import Context, PassManager, PipelineResult, Recipe, Step, make_backend
 from graphopt.pipeline.manager import OnFailure, Verify, no_collection
 from graphopt.pipeline.recipe import parse
@@ -156,7 +157,8 @@ def optimize(
 
     Args:
         model: a path, the bytes of a file, or a model in memory, which is not changed.
-        backend: where it goes; None applies the backend-neutral pipeline and compiles nothing.
+        backend: where it goes, by name or as "name:option=value"; None applies the backend-neutral pipeline and
+            compiles nothing. Its own options win over those of a recipe.
         recipe: what to apply, a `Recipe` or its TOML text; the backend's own recipe, or the default one, where None.
         dims: sizes of dynamic dimensions by name, or whole shapes by input name.
         calibration: the user's samples, for verification and for passes that need statistics.
@@ -182,6 +184,10 @@ def optimize(
     target = make_backend(backend) if isinstance(backend, str) else backend
     source = Source(model)
     chosen = _recipe(recipe, target)
+    if target is not None:
+        if chosen.backend:
+            target = type(target)(**{**chosen.backend, **changed(target.options)})
+        chosen = replace(chosen, backend=changed(target.options))
     steps = [Step(one, origin) for one, origin in chosen.build()]
     _check_targets(target, targets)
     if target is not None and compile:
@@ -243,9 +249,9 @@ def _recipe(recipe: Recipe | str | None, target: Backend | None) -> Recipe:
     return parse(DEFAULT_RECIPE if target is None else target.recipe()).at_home("graphopt")
 
 
-def default_recipe(backend: str | None) -> Recipe:
+def default_recipe(backend: Backend | None) -> Recipe:
     """The recipe that a run without one applies."""
-    return _recipe(None, make_backend(backend) if backend is not None else None)
+    return _recipe(None, backend)
 
 
 def _check_targets(target: Backend | None, targets: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from graphopt.cli import options
+from graphopt.options import described
 
 if TYPE_CHECKING:
     from graphopt.support.table import Table
@@ -79,7 +80,7 @@ def show(name: str, as_json: bool) -> None:
              "operators": len(other.by_op), "by_status": _by_status(other)}
             for other in others
         ],
-        "recipe": backend.recipe(),
+        "options": described(backend.Options), "recipe": backend.recipe(),
     }  # fmt: skip
     if as_json:
         click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
@@ -93,6 +94,7 @@ def show(name: str, as_json: bool) -> None:
         read = f"documented, not measured: {other['source']}" if other["source"] else "measured"
         click.echo(f"other table: {other['toolchain']}: {_counted(other['by_status'])}; {read}")
     click.echo(f"targets: {', '.join(backend.targets) or 'no choice'}")
+    options.tell_choices(facts["options"])
     click.echo(f"\nRecipe\n\n{backend.recipe().strip()}")
 
 

@@ -15,6 +15,7 @@ from graphopt.errors import UserError
 @options.backends(required=True)
 @click.option("-o", "--output", required=True, metavar="FILE", help="The file to write.")
 @options.targets
+@options.io_layout
 @click.option("--timeout", default=600.0, show_default=True, help="Seconds that the compiler may take.")
 @options.json_output
 def command(
@@ -22,6 +23,7 @@ def command(
     backends: tuple[tuple[str, ...], ...],
     output: str,
     targets: tuple[tuple[str, ...], ...],
+    io_layout: str | None,
     timeout: float,
     as_json: bool,
 ) -> int:
@@ -41,7 +43,7 @@ def command(
     if len(names) != 1:
         raise UserError("compile takes one backend: -b NAME")
     with options.clean_stdout():
-        backend = make_backend(names[0])
+        backend = make_backend(options.with_io_layout(names[0], io_layout))
     wanted = options.flat(targets)
     for one in wanted:
         if one not in backend.targets:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Names(click.ParamType[tuple[str, ...]]):
-    """Names separated by commas."""
+    """Names separated by commas; a name may have options, as name:key=value,key=value."""
 
     name = "names"
 
@@ -30,8 +30,13 @@ class Names(click.ParamType[tuple[str, ...]]):
         if not isinstance(value, str):
             names: tuple[str, ...] = value
             return names
-        parts = tuple(part.strip() for part in value.split(",") if part.strip())
-        return parts or self.fail("names nothing", param, ctx)
+        parts: list[str] = []
+        for part in filter(None, map(str.strip, value.split(","))):
+            if parts and "=" in part and ":" not in part.partition("=")[0]:
+                parts[-1] += f",{part}"  # one more option of the name before
+            else:
+                parts.append(part)
+        return tuple(parts) or self.fail("names nothing", param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         """Names of installed backends."""
@@ -48,7 +53,8 @@ def backends(required: bool) -> Callable[[F], F]:
     """`-b NAME`, several times or with commas."""
     return click.option(
         "-b", "--backend", "backends", type=Names(), multiple=True, required=required, metavar="NAME[,NAME…]",
-        help="Where the model goes: tflite, tensorrt, snpe, or a plugin's; several times or separated by commas.",
+        help="Where the model goes: tflite, tensorrt, snpe, or a plugin's; several times or separated by commas. "
+        "NAME:KEY=VALUE,… sets its options; `graphopt backends show NAME` lists them.",
     )  # fmt: skip
 
 
@@ -69,7 +75,27 @@ def targets(function: F) -> F:
     )(function)  # fmt: skip
 
 
+io_layout = click.option(
+    "--io-layout", "io_layout", type=click.Choice(["keep", "nhwc", "nchw"]),
+    help="Order of axes of the compiled file's images, for a backend that can choose (tflite): as in the model, "
+    "channels last, or channels first.",
+)  # fmt: skip
+
+
+def with_io_layout(spec: str, layout: str | None) -> str:
+    """A backend's spec with the option behind `--io-layout`."""
+    return spec if layout is None else f"{spec}{',' if '=' in spec else ':'}io_layout={layout}"
+
+
 json_output = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output and nothing else.")
+
+
+def tell_choices(choices: Sequence[Mapping[str, Any]]) -> None:
+    """Print the options of a pass or a backend, as `graphopt.options.described` gives them."""
+    if choices:
+        click.echo("\nOptions")
+    for choice in choices:
+        click.echo(f"  {choice['name']}={choice['default']}  {choice['help']}")
 
 
 def flat(groups: Sequence[Sequence[str]]) -> list[str]:

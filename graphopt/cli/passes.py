@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
-import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from graphopt.cli import options
+from graphopt.options import described
 
 if TYPE_CHECKING:
     from graphopt.rewrite import Rule
@@ -61,10 +60,7 @@ def show(name: str, as_json: bool) -> None:
     entry = PASSES.find(name)
     with options.clean_stdout():
         loaded = entry.load()
-    choices = [_option(field) for field in dataclasses.fields(loaded.Options)]
-    docs = _field_docs(loaded.Options)
-    for choice in choices:
-        choice["help"] = docs.get(choice["name"], "")
+    choices = described(loaded.Options)
     rules = [_rule(one) for one in loaded.rules] if issubclass(loaded, RewritePass) else []
     doc = inspect.getdoc(inspect.getmodule(loaded)) or inspect.getdoc(loaded) or ""
     if as_json:
@@ -74,10 +70,7 @@ def show(name: str, as_json: bool) -> None:
         }, indent=1, ensure_ascii=False))  # fmt: skip
         return
     click.echo(f"{entry.name} ({entry.source}), {loaded.fidelity}\n\n{doc}")
-    if choices:
-        click.echo("\nOptions")
-        for choice in choices:
-            click.echo(f"  {choice['name']}={choice['default']}  {choice['help']}")
+    options.tell_choices(choices)
     for one in rules:
         condition = f": {'; '.join(one['requires'])}" if one["requires"] else ""
         click.echo(f"\nRule {one['name']} ({one['fidelity']}){condition}")
@@ -92,26 +85,3 @@ def _rule(one: Rule) -> dict[str, Any]:
         "name": one.name, "fidelity": one.fidelity, "requires": [reason for reason, _ in one.guards],
         "consumes": consumes(one), "produces": products(one) if one.examples else [],
     }  # fmt: skip
-
-
-def _option(field: dataclasses.Field[Any]) -> dict[str, Any]:
-    default = None if field.default is dataclasses.MISSING else field.default
-    return {"name": field.name, "type": str(field.type), "default": default}
-
-
-def _field_docs(owner: type) -> dict[str, str]:
-    """The text after each field of a dataclass, read from its source."""
-    import ast
-    import textwrap
-
-    found: dict[str, str] = {}
-    for one in reversed(owner.__mro__):
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
-        except (OSError, TypeError, SyntaxError):
-            continue
-        body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-        for field, text in itertools.pairwise(body):
-            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-                found[getattr(field.target, "id", "")] = " ".join(str(text.value.value).split())
-    return found

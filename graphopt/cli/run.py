@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from graphopt.api import Result
     from graphopt.pipeline.recipe import Recipe
     from graphopt.report.model import Report
+    from graphopt.support.backend import Backend
 
 _OPSET_PASS = "convert-opset"
 _BEFORE_OPSET = ("upgrade-ir", "fix-input-shapes")
@@ -67,6 +68,7 @@ _BEFORE_OPSET = ("upgrade-ir", "fix-input-shapes")
     "--compile/--no-compile", "compiles", default=True, help="Call the vendor's compiler.  [default: compile]"
 )
 @options.targets
+@options.io_layout
 @click.option("--timeout", default=600.0, show_default=True, help="Seconds for the vendor's compiler, and its runtime.")
 @click.option("--explain", multiple=True, metavar="RULE", help="Say where a rule did not fire, and why.")
 @options.json_output
@@ -89,6 +91,7 @@ def command(
     on_failure: Literal["continue", "stop"],
     compiles: bool,
     targets: tuple[tuple[str, ...], ...],
+    io_layout: str | None,
     timeout: float,
     explain: tuple[str, ...],
     as_json: bool,
@@ -105,14 +108,17 @@ def command(
       graphopt run model.onnx --opset 20 -o newer.onnx
     """
     from graphopt.api import Data, default_recipe, optimize
+    from graphopt.pipeline import make_backend
     from graphopt.pipeline.recipe import Recipe, from_specs, read
     from graphopt.verify import parse_dims
 
-    names: list[str | None] = list(options.flat(backends)) or [None]
+    with options.clean_stdout():
+        specs = [options.with_io_layout(spec, io_layout) for spec in options.flat(backends)]
+        goals: list[Backend | None] = [make_backend(spec) for spec in specs] or [None]
     if only and recipe:
         raise UserError("--only runs the passes of -p alone: leave out --recipe")
-    if output is not None and not _is_folder(output) and len(names) > 1:
-        raise UserError(f"-o {output} is one file, and there are {len(names)} backends: give a folder, as out/")
+    if output is not None and not _is_folder(output) and len(goals) > 1:
+        raise UserError(f"-o {output} is one file, and there are {len(goals)} backends: give a folder, as out/")
     if output == "-" and as_json:
         raise UserError("-o - and --json both want standard output: leave out one")
     sizes = parse_dims(dims)
@@ -122,16 +128,16 @@ def command(
     results: list[tuple[Result, Path | None]] = []
     with options.model_file(model) as path, options.progress(quiet or as_json) as listener:
         if compiles:
-            _require_compilers(names)
-        for name in names:
-            with _places(output, name, len(names)) as places:
+            _require_compilers(goals)
+        for goal in goals:
+            with _places(output, goal.name if goal is not None else None, len(goals)) as places:
                 with options.clean_stdout():
-                    base = Recipe(()) if only else read(recipe) if recipe else default_recipe(name)
+                    base = Recipe(()) if only else read(recipe) if recipe else default_recipe(goal)
                     chosen = _at_opset(base + from_specs(passes), opset)
                     result = optimize(
-                        path, backend=name, recipe=chosen, dims=sizes, calibration=data,
+                        path, backend=goal, recipe=chosen, dims=sizes, calibration=data,
                         samples=samples, verify=verify, on_failure=on_failure, compile=compiles,
-                        targets=options.flat(targets) if name else (), output=places.model, artifact=places.artifact,
+                        targets=options.flat(targets) if goal else (), output=places.model, artifact=places.artifact,
                         explain=explain, timeout=timeout, on_progress=listener,
                         hashes=as_json or places.folder is not None,
                     )  # fmt: skip
@@ -145,7 +151,7 @@ def command(
 
 def _at_opset(recipe: Recipe, opset: int | None) -> Recipe:
     """The recipe with the conversion ahead, behind the steps that only mend what the inputs are."""
-    from graphopt.pipeline.recipe import Recipe, Step
+    from graphopt.pipeline.recipe import Step
 
     if opset is None:
         return recipe
@@ -153,7 +159,7 @@ def _at_opset(recipe: Recipe, opset: int | None) -> Recipe:
     while ahead < len(recipe.steps) and recipe.steps[ahead].name.rpartition(":")[2] in _BEFORE_OPSET:
         ahead += 1
     steps = (*recipe.steps[:ahead], Step(_OPSET_PASS, {"target": opset}), *recipe.steps[ahead:])
-    return Recipe(steps, recipe.description)
+    return replace(recipe, steps=steps)
 
 
 def _judged(report: Report, opset: int | None) -> Report:
@@ -165,15 +171,13 @@ def _judged(report: Report, opset: int | None) -> Report:
     return report if why is None else replace(report, status="rejected", reason=f"--opset {opset}: {why}")
 
 
-def _require_compilers(names: Sequence[str | None]) -> None:
+def _require_compilers(goals: Sequence[Backend | None]) -> None:
     """All of them, before the first one's work is done and written."""
     from graphopt.deploy import require
-    from graphopt.pipeline import make_backend
 
-    with options.clean_stdout():
-        for name in names:
-            if name is not None:
-                require(make_backend(name))
+    for goal in goals:
+        if goal is not None:
+            require(goal)
 
 
 def _as_asked(report: Report, model: str, output: str | None) -> Report:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
-import difflib
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import onnx_ir as ir
 
-from graphopt.errors import PassError, RecipeError
+from graphopt.errors import PassError
+from graphopt.options import NoOptions, changed, validated
 from graphopt.rewrite import Fidelity, NearMiss, Rewrite, Rule, apply_rules
 from graphopt.rewrite.rule import FIDELITIES
 
@@ -64,11 +63,6 @@ class Context:
     shared: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class NoOptions:
-    """A pass that takes no options."""
-
-
 class Pass(abc.ABC):
     """A step of a pipeline. Register a subclass under the entry-point group `graphopt.passes`.
 
@@ -85,7 +79,7 @@ class Pass(abc.ABC):
     Options: ClassVar[type] = NoOptions
 
     def __init__(self, **options: Any) -> None:
-        self.options: Any = _validated(self, options)
+        self.options: Any = validated(f"pass {self.name}", self.Options, options)
 
     @abc.abstractmethod
     def run(self, model: ir.Model, context: Context) -> PassResult:
@@ -98,19 +92,12 @@ class Pass(abc.ABC):
     @property
     def spec(self) -> str:
         """The pass as `-p` takes it, with the options that are not at their defaults."""
-        changed = [f"{k}={v}" for k, v in self.changed_options().items()]
-        return self.name + (":" + ",".join(changed) if changed else "")
+        told = [f"{k}={v}" for k, v in self.changed_options().items()]
+        return self.name + (":" + ",".join(told) if told else "")
 
     def changed_options(self) -> dict[str, Any]:
         """Options that are not at their defaults."""
-        usual = type(self.options)
-        found = {}
-        for one in dataclasses.fields(usual):
-            value = getattr(self.options, one.name)
-            default = one.default_factory() if callable(one.default_factory) else one.default
-            if value != default:
-                found[one.name] = value
-        return found
+        return changed(self.options)
 
     @classmethod
     def summary(cls) -> str:
@@ -136,33 +123,6 @@ class Unloadable(Pass):
     def run(self, model: ir.Model, context: Context) -> PassResult:
         """Say why it cannot run."""
         raise PassError(self._reason)
-
-
-@functools.cache
-def _adapter(options: type) -> Any:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(options)
-
-
-def _validated(one: Pass, options: Mapping[str, Any]) -> Any:
-    fields = dataclasses.fields(one.Options)
-    if not options and not any(f.default is f.default_factory is dataclasses.MISSING for f in fields):
-        return one.Options()
-    from pydantic import ValidationError
-
-    known = [f.name for f in fields]
-    for name in options:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(known) or 'no options'}"
-            raise RecipeError(f"pass {one.name} has no option {name!r}{hint}")
-    try:
-        return _adapter(one.Options).validate_python(dict(options))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RecipeError(f"pass {one.name}, option {where}: {first['msg'].lower()}, not {first['input']!r}") from None
 
 
 class RewritePass(Pass):

@@ -9,7 +9,11 @@
     name = "prune-channels"
     ratio = 0.3
 
-Every key beside `name` is an option of that pass. A report holds the recipe that repeats its run.
+    [backend]
+    io_layout = "nhwc"
+
+Every key beside `name` is an option of that pass, every key of `backend` one of the backend that the run is for. A
+report holds the recipe that repeats its run.
 """
 
 from __future__ import annotations
@@ -17,15 +21,16 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from graphopt.errors import PluginError, RecipeError, UserError
+from graphopt.options import parse_spec
 from graphopt.pipeline.passes import Pass, Unloadable
 from graphopt.pipeline.registry import PASSES
 
-_KEYS = ("description", "pass")
+_KEYS = ("description", "pass", "backend")
 
 
 @dataclass(frozen=True)
@@ -38,13 +43,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Steps in order."""
+    """Steps in order, and options of the backend."""
 
     steps: tuple[Step, ...]
     description: str = ""
+    backend: Mapping[str, Any] = field(default_factory=dict)
 
     def __add__(self, other: Recipe) -> Recipe:
-        return Recipe(self.steps + other.steps, self.description or other.description)
+        options = {**self.backend, **other.backend}
+        return Recipe(self.steps + other.steps, self.description or other.description, options)
 
     def build(self) -> list[tuple[Pass, str]]:
         """The passes with their options checked, each with its source (distribution and version).
@@ -72,6 +79,8 @@ class Recipe:
             lines += ["[[pass]]", f"name = {_toml(step.name)}"]
             lines += [f"{key} = {_toml(value)}" for key, value in step.options.items()]
             lines.append("")
+        if self.backend:
+            lines += ["[backend]", *(f"{key} = {_toml(value)}" for key, value in self.backend.items()), ""]
         return "\n".join(lines)
 
 
@@ -93,10 +102,13 @@ def parse(text: str, *, source: str = "recipe") -> Recipe:
     steps = data.get("pass", [])
     if not isinstance(steps, list) or not all(isinstance(s, dict) and isinstance(s.get("name"), str) for s in steps):
         raise RecipeError(f"{source}: every pass is a table [[pass]] with a name")
-    description = data.get("description", "")
+    description, backend = data.get("description", ""), data.get("backend", {})
     if not isinstance(description, str):
         raise RecipeError(f"{source}: description is a text")
-    return Recipe(tuple(Step(s["name"], {k: v for k, v in s.items() if k != "name"}) for s in steps), description)
+    if not isinstance(backend, dict):
+        raise RecipeError(f"{source}: [backend] is a table of its options")
+    told = tuple(Step(s["name"], {k: v for k, v in s.items() if k != "name"}) for s in steps)
+    return Recipe(told, description, backend)
 
 
 def read(path: str | Path) -> Recipe:
@@ -117,24 +129,9 @@ def from_specs(specs: Sequence[str]) -> Recipe:
     """A recipe from what `-p` was given: "name" or "name:key=value,key=value"; "distribution:name" is a name too.
 
     Raises:
-        RecipeError: an option without a value.
+        RecipeError: an option without a value, or no name.
     """
-    steps = []
-    for spec in specs:
-        name, _, tail = spec.partition(":")
-        if tail and "=" not in tail.split(",")[0].split(":")[0]:
-            more, _, tail = tail.partition(":")
-            name = f"{name}:{more}"
-        options: dict[str, Any] = {}
-        for item in filter(None, tail.split(",")):
-            key, sign, value = item.partition("=")
-            if not sign:
-                raise RecipeError(f"-p {spec}: option {key!r} has no value; write {key}=VALUE")
-            options[key.strip()] = value.strip()
-        if not name:
-            raise RecipeError(f"-p {spec}: names no pass")
-        steps.append(Step(name, options))
-    return Recipe(tuple(steps))
+    return Recipe(tuple(Step(*parse_spec(spec, "-p")) for spec in specs))
 
 
 def _toml(value: Any) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from graphopt.errors import GraphoptError, PluginError, UserError
+from graphopt.options import parse_spec
 from graphopt.pipeline.passes import Pass
 from graphopt.rewrite.rule import FIDELITIES
 from graphopt.support.backend import Backend
@@ -191,11 +192,12 @@ def make_pass(name: str, options: Mapping[str, Any]) -> tuple[Pass, Entry[Pass]]
     return entry.load_and_make(**options), entry
 
 
-def make_backend(name: str) -> Backend:
-    """A backend by name.
+def make_backend(spec: str) -> Backend:
+    """A backend by what the command line calls it: "tflite", or with options "tflite:io_layout=nhwc".
 
     Raises:
-        UserError: no such backend.
+        UserError: no such backend, or an option is wrong.
         PluginError: its distribution cannot be imported.
     """
-    return BACKENDS.find(name).load_and_make()
+    name, options = parse_spec(spec, "-b")
+    return BACKENDS.find(name).load_and_make(**options)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from graphopt.options import NoOptions, validated
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -88,9 +90,11 @@ class Costs:
 class Backend(abc.ABC):
     """A place to deploy to. Register a subclass under the entry-point group `graphopt.backends`.
 
-    A backend is created without arguments and must be cheap to create: import the vendor's packages only inside
-    `compile` and `execute`, and there only in a child process (`graphopt.support.child.call`), so that a crash or a
-    hang of the vendor's library is a result and not the end of the run.
+    Options are the fields of a frozen dataclass named `Options`; on the command line they are
+    `-b name:field=value`, in a recipe keys of the table `backend`. A backend must be cheap to create: import the
+    vendor's packages only inside `compile` and `execute`, and there only in a child process
+    (`graphopt.support.child.call`), so that a crash or a hang of the vendor's library is a result and not the end of
+    the run.
     """
 
     name: ClassVar[str]
@@ -115,6 +119,10 @@ class Backend(abc.ABC):
     """What "ran" means in the support table, as "LiteRT CPU" or "compiled ahead of time, not executed"."""
     prober: ClassVar[str] = ""
     """ "module:function" that gives the vendor's verdict on one probe; see `graphopt.support.probe`."""
+    Options: ClassVar[type] = NoOptions
+
+    def __init__(self, **options: Any) -> None:
+        self.options: Any = validated(f"backend {self.name}", self.Options, options)
 
     def table(self) -> Table:
         """The support table, measured from the toolchain it names: `table.json` beside the class."""

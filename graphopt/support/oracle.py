@@ -41,20 +41,38 @@ class NhwcFusedConv(NhwcConv):
     """The same; its activation is left out in the probes."""
 
 
+def _group_norm(
+    x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, groups: int | None, activation: int | None, epsilon: float
+) -> np.ndarray:
+    grouped = x.reshape(x.shape[0], -1, groups or 1, x.shape[-1] // (groups or 1))
+    mean, variance = (f(grouped, axis=(1, 3), keepdims=True) for f in (np.mean, np.var))
+    normal = ((grouped - mean) / np.sqrt(variance + epsilon)).reshape(x.shape) * gamma + beta
+    return np.asarray(normal / (1 + np.exp(-normal)) if activation else normal, x.dtype)
+
+
 class GroupNorm(OpRun):  # type: ignore[misc]
-    """Group normalization with the channels last; activation 0 is none."""
+    """Group normalization with the channels last; activation 0 is none, 1 is SiLU."""
 
     op_domain = MICROSOFT
 
     def _run(
-        self, x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, groups: int = 1, activation: int = 0
-    ) -> tuple[np.ndarray]:
-        if activation:
-            raise ValueError("the probes have no activation")
-        grouped = x.reshape(x.shape[0], -1, groups, x.shape[-1] // groups)
-        mean, variance = (f(grouped, axis=(1, 3), keepdims=True) for f in (np.mean, np.var))
-        normal = ((grouped - mean) / np.sqrt(variance + 1e-5)).reshape(x.shape)
-        return ((normal * gamma + beta).astype(x.dtype),)
+        self, x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, groups: int | None = None,
+        activation: int | None = None, epsilon: float = 1e-5,
+    ) -> tuple[np.ndarray]:  # fmt: skip
+        return (_group_norm(x, gamma, beta, groups, activation, epsilon),)
+
+
+class SkipGroupNorm(OpRun):  # type: ignore[misc]
+    """Group normalization of a sum, and the sum."""
+
+    op_domain = MICROSOFT
+
+    def _run(
+        self, x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, skip: np.ndarray, bias: np.ndarray | None = None,
+        groups: int | None = None, activation: int | None = None, epsilon: float = 1e-5,
+    ) -> tuple[np.ndarray, ...]:  # fmt: skip
+        total = x + skip if bias is None else x + skip + bias
+        return (_group_norm(total, gamma, beta, groups, activation, epsilon), total)[: len(self.output)]
 
 
 class BiasAdd(OpRun):  # type: ignore[misc]
@@ -77,5 +95,5 @@ class BiasSplitGelu(OpRun):  # type: ignore[misc]
         return ((left * gelu).astype(x.dtype),)
 
 
-OPERATORS: Final = (NhwcConv, NhwcFusedConv, GroupNorm, BiasAdd, BiasSplitGelu)
+OPERATORS: Final = (NhwcConv, NhwcFusedConv, GroupNorm, SkipGroupNorm, BiasAdd, BiasSplitGelu)
 """For `ReferenceEvaluator(new_ops=…)`."""

@@ -81,7 +81,9 @@ def _run(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> list[Any]:
     except ExecutionFailed:
         from onnx.reference import ReferenceEvaluator
 
-        evaluator = ReferenceEvaluator(to_proto(model))
+        from graphopt.support.oracle import OPERATORS
+
+        evaluator = ReferenceEvaluator(to_proto(model), new_ops=list(OPERATORS))
         with np.errstate(all="ignore"):
             values: list[Any] = evaluator.run(None, dict(feeds))
         return [dict(zip(evaluator.output_names, map(np.asarray, values), strict=True))]

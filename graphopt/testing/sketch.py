@@ -45,10 +45,14 @@ class Sketch:
         self._ranks: dict[str, int] = {}
         self._finite: set[str] = set()
         self._sizes: dict[str, int] = {}
+        self._domains: dict[str, int] = {}
 
-    def since(self, version: int) -> None:
-        """Raise the opset to the first one that has what the example needs."""
-        self.opset = max(self.opset, version)
+    def since(self, version: int, domain: str = "") -> None:
+        """Raise the opset to the first one that has what the example needs; of another domain than the default, 1."""
+        if domain:
+            self._domains[domain] = max(self._domains.get(domain, 1), version)
+        else:
+            self.opset = max(self.opset, version)
 
     # Choices
 
@@ -131,9 +135,11 @@ class Sketch:
         self._ranks[name] = array.ndim
         return name
 
-    def indices(self, low: int, high: int, shape: Sequence[int], *, computed: bool | None = None) -> str:
-        """Integers from low to high, both possible: constant, or computed from an input; int32 or int64."""
-        dtype = self.pick([self.INT32, self.INT64])
+    def indices(
+        self, low: int, high: int, shape: Sequence[int], *, computed: bool | None = None, long: bool = False
+    ) -> str:
+        """Integers from low to high, both possible: constant, or computed from an input; int64, or int32 as well."""
+        dtype = self.INT64 if long else self.pick([self.INT32, self.INT64])
         if not (self.flag() if computed is None else computed):
             drawn = self._numbers().integers(low, high + 1, tuple(shape))
             return self.constant(drawn.astype(np.int32 if dtype == self.INT32 else np.int64))
@@ -224,7 +230,10 @@ class Sketch:
             self._nodes, "sketch", [info for info, _ in self._inputs], outputs, self._constants
         )
         opsets = [onnx.helper.make_opsetid("", self.opset)]
-        opsets += [onnx.helper.make_opsetid(d, 1) for d in sorted({n.domain for n in self._nodes} - {""})]
+        opsets += [
+            onnx.helper.make_opsetid(domain, self._domains.get(domain, 1))
+            for domain in sorted({n.domain for n in self._nodes} - {""})
+        ]
         model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
         for output, known in zip(model.graph.output, inferred.graph.output, strict=True):
@@ -232,9 +241,12 @@ class Sketch:
             if not output.type.WhichOneof("value"):
                 output.type.tensor_type.elem_type = self.FLOAT  # the onnx package does not know the operator
             tensor = output.type.tensor_type
+            if self._outputs[output.name] == 0:
+                tensor.shape.SetInParent()
             for _ in range(0 if tensor.HasField("shape") else self._outputs[output.name] or 0):
                 tensor.shape.dim.add()
-        onnx.checker.check_model(model)
+        if all(node.domain or onnx.defs.has(node.op_type) for node in self._nodes):
+            onnx.checker.check_model(model)  # which refuses what onnxruntime adds to the default domain
         return model
 
     def feeds(self, seed: int) -> dict[str, np.ndarray]:

@@ -49,7 +49,7 @@ def folder(small: Path, tmp_path: Path) -> None:
         (["-p", "fold-constants:growth"], "there is no pass"),
         (["-p", "fold-constants:growth=much"], "option growth: input should be a valid number"),
         (["-p", "fold-constants:growth=1,growth"], "option 'growth' has no value"),
-        (["-p", ""], "names no pass"),
+        (["-p", ""], "has no name"),
         (["-p", "elsewhere:fuse-conv-bn"], "there is graphopt:fuse-conv-bn"),
         (["-b", "tflight"], "there is no backend 'tflight'; did you mean 'tflite'?"),
         (["--dim", "bach=2"], "batch"),
