@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint format docs bench bench-corpus bench-peers bench-latency clean
+.PHONY: help demo test lint format docs bench bench-corpus bench-peers bench-latency bench-onnx2tf clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make bench   measure how passes scale with the size of the graph"
 	@echo "make bench-corpus   bring real models to bench-out/corpus (TORCH=python: with those that torch exports)"
 	@echo "make bench-peers    measure graphopt beside onnxsim, onnxslim, onnxoptimizer, onnxscript and onnxruntime"
+	@echo "make bench-onnx2tf  measure .tflite files beside onnx2tf's (fetches a gigabyte of TensorFlow)"
 	@echo "make bench-latency  then, how fast onnxruntime runs what each of them made"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -65,6 +66,16 @@ bench-peers: $(STAMP) $(PEERS)/.installed bench-corpus
 
 bench-latency: bench-peers
 	$(BIN)/python benchmarks/peers/latency.py $(CORPUS) --write
+
+ONNX2TF := bench-out/onnx2tf
+
+$(ONNX2TF)/.installed: benchmarks/onnx2tf/requirements.txt
+	test -x $(ONNX2TF)/bin/python || $(PYTHON) -m venv $(ONNX2TF)
+	$(ONNX2TF)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+bench-onnx2tf: $(STAMP) $(ONNX2TF)/.installed bench-corpus
+	$(BIN)/python benchmarks/onnx2tf $(CORPUS) --write
 
 clean:
 	rm -rf $(VENV) demo-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
