@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import onnx_ir as ir
 
@@ -24,10 +25,12 @@ class Legalized:
     Attributes:
         rewrites: rule by rule.
         illegal: nodes that stayed illegal, by name, with the plan that found no way.
+        words: for nodes that no rule is known for, by name, what to do instead.
     """
 
     rewrites: list[Rewrite] = field(default_factory=list)
     illegal: dict[str, Plan] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
 
     @property
     def counts(self) -> Counter[str]:
@@ -37,16 +40,34 @@ class Legalized:
     @property
     def advice(self) -> dict[str, str]:
         """For each node that stayed illegal, by name: what was tried and why it was no way."""
-        return {node: _told(plan) for node, plan in self.illegal.items()}
+        return {node: _told(plan, self.words.get(node, _UNKNOWN)) for node, plan in self.illegal.items()}
+
+    def refuse(self, node: ir.Node, plan: Plan, words: Mapping[str, str]) -> None:
+        """Note a node that stays illegal."""
+        name = describe(node).removeprefix("-> ")
+        self.illegal[name] = plan
+        told = words.get(node.op_type) if node.domain in ("", "ai.onnx", "ai.onnx.ml") else None
+        if told is not None:
+            self.words[name] = told
 
 
-def _told(plan: Plan) -> str:
+_UNKNOWN = "no rule is known that replaces it: change the model there, or register a substitution"
+
+
+def _told(plan: Plan, words: str) -> str:
     if not plan.tried:
-        return "no rule is known that replaces it: change the model there, or register a substitution"
+        return words
     return "legalize found no way: " + "; ".join(f"{one.rule}: {one.reason}" for one in plan.tried)
 
 
-def legalize(model: ir.Model, table: Table, rules: Sequence[Rule], costs: Costs, made_by: str = "") -> Legalized:
+def legalize(
+    model: ir.Model,
+    table: Table,
+    rules: Sequence[Rule],
+    costs: Costs,
+    made_by: str = "",
+    words: Mapping[str, str] = MappingProxyType({}),
+) -> Legalized:
     """Replace what a backend does not take by what it takes, wherever a chain of rules leads there.
 
     Args:
@@ -55,6 +76,7 @@ def legalize(model: ir.Model, table: Table, rules: Sequence[Rule], costs: Costs,
         rules: what may be used; see `substitutions`.
         costs: the backend's weights.
         made_by: name of the pass, stamped on new nodes.
+        words: for operators that nothing replaces, what to do instead.
     """
     done = Legalized()
     planner = Planner(table, rules, costs, model.graph.opset_imports)
@@ -67,12 +89,12 @@ def legalize(model: ir.Model, table: Table, rules: Sequence[Rule], costs: Costs,
         plan = planner.plan(node)
         if plan.rule is None:
             if plan.hopeless:
-                done.illegal[describe(node).removeprefix("-> ")] = plan
+                done.refuse(node, plan, words)
             continue
         match = plan.rule.match(node)
         applied = rewriter.apply(plan.rule, match) if match is not None else None
         if applied is None:
-            done.illegal[describe(node).removeprefix("-> ")] = plan
+            done.refuse(node, plan, words)
             continue
         done.rewrites.append(applied.record)
         waiting.extendleft(reversed(applied.made))

@@ -22,6 +22,7 @@ from graphopt.ir.edit import (
     owners,
     readers,
     redirect,
+    static_shape,
 )
 from graphopt.ir.infer import infer_node
 from graphopt.ir.validate import describe
@@ -157,7 +158,7 @@ class Rewriter:
             if after in inherited:
                 inherit(before, after)
         for node in builder.nodes:
-            if not all(v in inherited and v.type is not None and v.shape is not None for v in node.outputs):
+            if not all(v in inherited and v.type is not None and static_shape(v) is not None for v in node.outputs):
                 infer_node(node)
         woken: list[ir.Node] = list(builder.nodes)
         for before, after in zip(old, new, strict=True):
