@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from graphopt.errors import RecipeError, UserError
-from graphopt.pipeline import Recipe
+from graphopt.pipeline import Recipe, make_backend
 from graphopt.pipeline.recipe import Step, from_specs, parse, read
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -92,3 +92,19 @@ def test_distributions_are_named_in_any_spelling() -> None:
     (one, source), *_ = Recipe((Step("GraphOpt:fuse-conv-bn", {}),)).build()
     assert one.name == "fuse-conv-bn"
     assert source.startswith("graphopt ")
+
+
+def test_the_options_of_the_backend_are_in_the_recipe_too() -> None:
+    recipe = parse('[[pass]]\nname = "a"\n\n[backend]\nio_layout = "nhwc"\n')
+    assert recipe.backend == {"io_layout": "nhwc"}
+    assert parse(recipe.to_toml()) == recipe
+    assert (recipe + parse("[backend]\nthreads = 2")).backend == {"io_layout": "nhwc", "threads": 2}
+    with pytest.raises(RecipeError, match="table"):
+        parse("backend = 3")
+
+
+def test_a_backend_is_made_with_options_and_knows_a_wrong_one() -> None:
+    with pytest.raises(RecipeError, match="backend tensorrt has no option 'io_layout'"):
+        make_backend("tensorrt:io_layout=nhwc")
+    with pytest.raises(RecipeError, match="-b tensorrt:x=1,y: option 'y' has no value"):
+        make_backend("tensorrt:x=1,y")
