@@ -33,6 +33,8 @@ from graphopt.support.probe import Probe
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 BINARY = {"MatMul", "Gemm", "Add", "Sub", "Mul", "Div", "Attention", "Equal", "Max", "Min"}
 """Operators whose first two inputs are both data in a real model."""
+SETTINGS = {"axes", "axis", "depth", "k", "K", "repeats", "shape", "pads", "split", "starts", "ends", "steps", "sizes"}
+"""Names of inputs that are constants in a real model."""
 SIZED_BY_VALUES = {"Compress", "NonZero", "Unique", "NonMaxSuppression", "TfIdfVectorizer"}
 
 
@@ -135,8 +137,9 @@ def exported(name: str, test: Any) -> Probe | None:
 
 def _data(model: onnx.ModelProto, values: Sequence[Any], floats: Sequence[Any]) -> set[str]:
     """Names of the inputs that are data: the first floating-point one, and what a binary operator computes with."""
-    two = model.graph.node[0].op_type in BINARY
-    return {value.name for value in (values[:2] if two else (floats or values)[:1])}
+    two = len(model.graph.node) == 1 and model.graph.node[0].op_type in BINARY
+    data = [value for value in floats or values if value.name not in SETTINGS] or list(values)
+    return {value.name for value in (values[:2] if two else data[:1])}
 
 
 def _array(item: Any) -> np.ndarray:

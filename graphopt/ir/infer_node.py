@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _SMALL = 1024
 """Bytes up to which a constant goes along with its content: it may be a shape."""
 
+_LIKE_ITS_INPUT = ("GroupNormalization", "MeanVarianceNormalization")
+"""Operators that the onnx package infers nothing of; their result has the type and the shape of their input."""
+
 
 def has_schema(node: ir.Node) -> bool:
     """Whether the standard, or the onnx package, knows the operator."""
@@ -65,6 +68,8 @@ def infer_node(node: ir.Node, *, derived: bool = False) -> int:
     """
     import onnx
 
+    if node.op_type in _LIKE_ITS_INPUT and not node.domain:
+        return _as_input(node)
     if not has_schema(node) or any(v is None or v.type is None for v in node.inputs if v is not None):
         return 0
     if any(True for _ in bodies(node)) or any(a.is_ref() for a in node.attributes.values()):
@@ -95,6 +100,15 @@ def infer_node(node: ir.Node, *, derived: bool = False) -> int:
     return sum(
         learn_proto(value, outputs[value.name], derived=derived) for value in node.outputs if value.name in outputs
     )
+
+
+def _as_input(node: ir.Node) -> int:
+    source, made = node.inputs[0], node.outputs[0]
+    if source is None:
+        return 0
+    made.type = made.type or source.type
+    shape = shape_of(source)
+    return int(shape is not None and learn_shape(made, [d if isinstance(d, int) else d.value for d in shape]))
 
 
 def _type_proto(value: ir.Value) -> onnx.TypeProto:

@@ -56,13 +56,23 @@ def _shapes(node: ir.Node, better: set[ir.Value]) -> int:
     if sizes is not None and learn_shape(first, _as_list(sizes), derived=True):
         better.add(first)
         return 1
-    if sizes is None and any(value in better for value in node.inputs) and not all(map(_final, node.outputs)):
+    if sizes is None and (_untyped(node) or any(value in better for value in node.inputs)) and not _all_final(node):
         before = [shape_of(value) for value in node.outputs]
         infer_node(node, derived=True)
         changed = [v for v, old in zip(node.outputs, before, strict=True) if shape_of(v) is not old]
         better.update(changed)
         return len(changed)
     return 0
+
+
+def _untyped(node: ir.Node) -> bool:
+    """Whether the onnx package said nothing of a result whose input is known."""
+    source = node.inputs[0] if node.inputs else None
+    return node.outputs[0].type is None and source is not None and source.type is not None
+
+
+def _all_final(node: ir.Node) -> bool:
+    return all(map(_final, node.outputs))
 
 
 def _join(node: ir.Node, better: set[ir.Value]) -> int:

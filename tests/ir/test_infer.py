@@ -249,3 +249,12 @@ def test_what_changed_since_is_inferred_with_all_that_follows() -> None:
     assert infer_shapes(model) > 0
     assert dims(concat.outputs[0]) == [2, 12]
     assert model.meta["graphopt.inferences"] == runs, "a few nodes are looked at one by one"
+
+
+def test_what_the_onnx_package_infers_nothing_of_is_like_its_input() -> None:
+    source = """<ir_version: 10, opset_import: ["": 21]> g (float[2, 4, 8] x, float[4] s) => (y) {
+        z = GroupNormalization <num_groups = 2> (x, s, s)  w = MeanVarianceNormalization (z)  y = Relu (w) }"""
+    model = ir.from_onnx_text(source)
+    infer_shapes(model)
+    assert [value.shape for node in model.graph for value in node.outputs] == [[2, 4, 8]] * 3
+    assert {value.dtype for node in model.graph for value in node.outputs} == {ir.DataType.FLOAT}
