@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+@dataclass(frozen=True)
+class Options:
+    """How the file is written."""
+
+    hybrid: bool = False
+    """compute with int8 weights as they are, and quantize what they are multiplied with at run time: faster, and not
+    what the model says to the last digit."""
+
+
 class TFLiteBackend(Backend):
     """TensorFlow Lite's format for the LiteRT runtime, written without TensorFlow."""
 
@@ -25,6 +35,7 @@ class TFLiteBackend(Backend):
     extra: ClassVar[str] = "tflite"
     execution = "LiteRT CPU"
     prober: ClassVar[str] = "graphopt_backends.tflite.probe:verdict"
+    Options: ClassVar[type] = Options
 
     def toolchain(self) -> str | None:
         """ "ai-edge-litert VERSION", None where it is not installed."""
@@ -38,7 +49,11 @@ class TFLiteBackend(Backend):
     ) -> CompileResult:
         """Write `artifact`; see `Backend.compile`. There are no targets: LiteRT's files run everywhere."""
         toolchain, start = self._installed(), time.perf_counter()
-        payload = {"model": str(model.resolve()), "artifact": str(artifact.resolve())}
+        payload = {
+            "model": str(model.resolve()),
+            "artifact": str(artifact.resolve()),
+            "hybrid": self.options.hybrid,
+        }
         try:
             answer = call(
                 "graphopt_backends.tflite.compiler:compile_model", payload, timeout=timeout, memory=machine_memory()

@@ -2,35 +2,59 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
 from graphopt.ir import infer_shapes
 from graphopt.support.backend import NodeIssue
 from graphopt.support.foresight import Views
+from graphopt_backends.tflite.batch import SIZES, for_any_batch, pinned, symbol
+from graphopt_backends.tflite.executor import open_file, xnnpack_share
 from graphopt_backends.tflite.flatbuffer import Operator
-from graphopt_backends.tflite.lowering import Lowered, lower
+from graphopt_backends.tflite.lowering import Lowered, Written, lower, write
+from graphopt_backends.tflite.registry import WIDEN
 
+if TYPE_CHECKING:
+    from ai_edge_litert.interpreter import Interpreter
+
+_HALF_SIZE = 1024
+"""Elements of a float16 constant from which on it is worth an operator that widens it."""
 _FAILED_NODE = re.compile(r"Node number (\d+) \((\w+)\) failed")
 
 
-def compile_model(model: str, artifact: str) -> dict[str, Any]:
+def compile_model(model: str, artifact: str, *, hybrid: bool = False) -> dict[str, Any]:
     """Compile the ONNX file `model` to the .tflite file `artifact`, written whole or not at all.
+
+    Args:
+        model: the file to read.
+        artifact: the file to write.
+        hybrid: whether kernels may quantize what they multiply with int8 weights.
 
     Returns:
         {"ok": bool, "issues": [{"node", "op_type", "reason"}], "detail": {...}}
     """
-    lowered, issues = lower_file(model)
-    if lowered.content is not None and not issues:
-        write_atomically(Path(artifact), lowered.content)
-    detail = lowered.detail() if lowered.content is not None else {}
+    lowered = lower_model(ir.load(model), hybrid=hybrid)
+    if lowered.content is None:
+        return {"ok": False, "issues": [asdict(issue) for issue in lowered.issues], "detail": {}}
+    detail, operators, pieces = lowered.detail(), lowered.flat.operators, [lowered.content, *lowered.tail]
+    del lowered
+    with part_of(Path(artifact), pieces) as part:
+        # The weights, and the files that they are mapped from, need not be in memory beside the file that is opened.
+        gc.collect()
+        interpreter, issues = opened(part.path, operators)
+        if interpreter is not None:
+            taken, total, left = xnnpack_share(interpreter)
+            detail["xnnpack"] = {"taken": taken, "operators": total, "left": left}
+            part.keep()
     return {"ok": not issues, "issues": [asdict(issue) for issue in issues], "detail": detail}
 
 
@@ -40,10 +64,22 @@ def lower_file(model: str) -> tuple[Lowered, Sequence[NodeIssue]]:
     Returns:
         What became of the model, and the complaints of either.
     """
-    lowered = lower(computed_ahead(with_shapes(ir.load(model))))
+    lowered = lower_model(ir.load(model))
     if lowered.content is None:
         return lowered, lowered.issues
     return lowered, prepare(lowered.content, lowered.flat.operators)
+
+
+def lower_model(model: ir.Model, *, hybrid: bool = False) -> Lowered:
+    """Lower a model; a batch of any size stays open."""
+    open_batch = symbol(model)
+    if open_batch is None:
+        return lower(computed_ahead(with_shapes(model)), hybrid=hybrid)
+
+    def made(size: int) -> Written:
+        return write(computed_ahead(with_shapes(pinned(model, size))), hybrid=hybrid)
+
+    return for_any_batch(open_batch, made)
 
 
 def with_shapes(model: ir.Model) -> ir.Model:
@@ -65,11 +101,23 @@ def with_shapes(model: ir.Model) -> ir.Model:
 def computed_ahead(model: ir.Model) -> ir.Model:
     """`model` without the nodes that constants and static shapes alone decide: LiteRT need not see how sizes come."""
     infer_shapes(model)
+    _keep_half_weights(model)
     seen = Views(model).view("constants")
     for node in reversed(list(seen.model.graph)):
         if node in seen.ahead and not any(value.uses() or value.is_graph_output() for value in node.outputs):
             seen.model.graph.remove(node, safe=True)
     return with_shapes(seen.model) if seen.ahead else seen.model
+
+
+def _keep_half_weights(model: ir.Model) -> None:
+    """Rename Casts of float16 constants to float32, so that they are not computed ahead to twice the size."""
+    for node in model.graph:
+        if node.op_type != "Cast" or node.domain or node.outputs[0].dtype != ir.DataType.FLOAT:
+            continue
+        source = None if node.inputs[0] is None else ir.convenience.get_const_tensor(node.inputs[0])
+        if source is not None and source.dtype == ir.DataType.FLOAT16 and source.size >= _HALF_SIZE:
+            node.domain, node.op_type = WIDEN
+            model.opset_imports.setdefault(WIDEN[0], 1)
 
 
 def _is_static(shape: ir.Shape | None) -> bool:
@@ -78,29 +126,69 @@ def _is_static(shape: ir.Shape | None) -> bool:
 
 def prepare(content: bytes, operators: Sequence[Operator]) -> list[NodeIssue]:
     """Let LiteRT build and prepare the model; what it refuses is an issue of the ONNX node it was made for."""
-    from ai_edge_litert.interpreter import Interpreter
+    return opened(content, operators)[1]
 
+
+def opened(file: bytes | Path, operators: Sequence[Operator]) -> tuple[Interpreter | None, list[NodeIssue]]:
+    """The interpreter of a file or its content, ready to run, or why LiteRT refuses it."""
     try:
-        Interpreter(model_content=content).allocate_tensors()
+        interpreter = open_file(file)
+        resize(interpreter)
+        return interpreter, []
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         found = _FAILED_NODE.search(reason)
         origin = operators[int(found[1])].origin if found and int(found[1]) < len(operators) else ""
-        return [NodeIssue(origin, "", f"LiteRT refuses the file: {reason}")]
-    return []
+        return None, [NodeIssue(origin, "", f"LiteRT refuses the file: {reason}")]
 
 
-def write_atomically(target: Path, content: bytes) -> None:
-    """Write a file beside its final name, then rename it."""
-    handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+def resize(interpreter: Interpreter) -> None:
+    """Let LiteRT prepare batches of several sizes, where the file leaves the batch open.
+
+    Raises:
+        RuntimeError: it refuses one.
+    """
+    inputs = interpreter.get_input_details()
+    if not any((one["shape_signature"] < 0).any() for one in inputs):
+        return
+    for size in (*SIZES, 1):
+        for one in inputs:
+            shape = [size if dim < 0 else int(dim) for dim in one["shape_signature"]]
+            interpreter.resize_tensor_input(one["index"], shape)
+        interpreter.allocate_tensors()
+
+
+@dataclass
+class Part:
+    """A file beside its final name: `keep` gives it that name when it is closed."""
+
+    path: Path
+    kept: bool = False
+
+    def keep(self) -> None:
+        """Let it stay."""
+        self.kept = True
+
+
+@contextmanager
+def part_of(target: Path, pieces: list[memoryview | bytes]) -> Iterator[Part]:
+    """Write `pieces`, which are used up, beside the final name, then rename that if it is kept; else nothing stays."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    part = Part(Path(name))
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(part, 0o666 & ~_umask())
-        os.replace(part, target)
+            file.writelines(pieces)
+        pieces.clear()
+        yield part
+        if part.kept:
+            os.chmod(name, 0o666 & ~_umask())
+            os.replace(name, target)
     except BaseException:
-        os.unlink(part)
+        part.kept = False
         raise
+    finally:
+        if not part.kept:
+            os.unlink(name)
 
 
 def _umask() -> int:

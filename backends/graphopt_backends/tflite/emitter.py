@@ -1,46 +1,58 @@
-"""The emitter: where each ONNX value lives in the flatbuffer, and the few verbs that lowerings write with.
-
-A lowering reads operands in the layout it wants, writes builtins on tensors, and says in which layout the result is
-stored. A value is converted to another layout only when somebody reads it so, and once.
+"""The emitter: where each ONNX value lives in the file. A lowering reads operands in the layout that it wants, writes
+builtins on tensors, and says in which layout the result is stored. A value is converted to another layout only when
+somebody reads it so, and once.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from graphopt_backends.tflite import broadcast, builtins, layout
-from graphopt_backends.tflite.flatbuffer import FlatModel, Operator, options
+from graphopt_backends.tflite import layout
+from graphopt_backends.tflite.flatbuffer import Graph
 from graphopt_backends.tflite.layout import Layout
 from graphopt_backends.tflite.registry import Decline
+from graphopt_backends.tflite.scheme import Quantization
+from graphopt_backends.tflite.writer import Writer
 
-_ACTIVATION_TABLES = {"ADD": "AddOptions", "SUB": "SubOptions", "MUL": "MulOptions", "DIV": "DivOptions"}
 
-
-class Emitter:
+class Emitter(Writer):
     """Lowerings' view of the model that is being written.
 
     Attributes:
         opset: version of ONNX's own operator set.
-        flat: the file under construction.
-        origin: name of the ONNX node that is being lowered.
+        hybrid: whether kernels may quantize what they multiply with int8 weights.
         done: nodes that were fused into an earlier one.
         taken: nodes that the node being lowered fuses; they are done when it is.
         broken: values of which nothing is known, because the node that makes them was declined.
+        schemes: what the codes in a value stand for, its axis counted in ONNX's order.
+        codes: for a dequantized value, the value that holds its codes.
+        held: for codes, the value that holds them for LiteRT, and what the model says of them.
     """
 
-    def __init__(self, opset: int) -> None:
-        self.opset, self.flat, self.origin = opset, FlatModel(), ""
+    def __init__(self, opset: int, graph: Graph | None = None, *, hybrid: bool = False) -> None:
+        super().__init__(graph or Graph())
+        self.opset, self.hybrid = opset, hybrid
         self.done: set[ir.Node] = set()
         self.taken: list[ir.Node] = []
         self.broken: set[ir.Value] = set()
+        self.schemes: dict[ir.Value, Quantization] = {}
+        self.codes: dict[ir.Value, ir.Value] = {}
+        self.held: dict[ir.Value, tuple[ir.Value, Quantization]] = {}
         self._homes: dict[ir.Value, dict[Layout, int]] = {}
         self._folded: dict[ir.Value, np.ndarray] = {}
         self._made: dict[ir.Value, tuple[tuple[int, ...], str]] = {}
+
+    def nested(self, graph: Graph) -> Emitter:
+        """An emitter for a graph inside of this one: it knows the same constants, and holds nothing yet."""
+        inner = Emitter(self.opset, graph, hybrid=self.hybrid)
+        inner.origin, inner.broken = self.origin, self.broken
+        inner.schemes, inner._folded, inner._made = self.schemes, self._folded, self._made
+        inner.codes = {value: holder for value, holder in self.codes.items() if self.is_constant(value)}
+        return inner
 
     # What is known of a value
 
@@ -79,26 +91,71 @@ class Emitter:
             raise Decline(f"the element type of {value.name!r} is not known")
         return str(value.dtype.numpy())
 
+    def is_constant(self, value: ir.Value) -> bool:
+        """Whether `value` is known while compiling."""
+        held = self.codes.get(value, value)
+        return held in self._folded or ir.convenience.get_const_tensor(held) is not None
+
     def constant(self, value: ir.Value) -> np.ndarray | None:
         """The array of `value` where it is known while compiling."""
         if value in self._folded:
             return self._folded[value]
+        if value in self.codes:
+            codes = self.constant(self.codes[value])
+            return None if codes is None else self._decoded(self.codes[value], codes)
         tensor = ir.convenience.get_const_tensor(value)
         return None if tensor is None else tensor.numpy()
+
+    def _decoded(self, holder: ir.Value, codes: np.ndarray) -> np.ndarray:
+        scheme = self.schemes.get(holder)
+        return codes.astype(np.float32) if scheme is None else scheme.decode(codes)
 
     def fold(self, value: ir.Value, array: np.ndarray) -> None:
         """Make `value` a constant of the file."""
         self._folded[value] = array
 
+    def fold_moved(
+        self,
+        value: ir.Value,
+        source: ir.Value,
+        move: Callable[[np.ndarray], np.ndarray],
+        moved: Callable[[Quantization], Quantization | None],
+    ) -> bool:
+        """Make `value` a constant where `source` is one: its codes where it has codes, else its numbers.
+
+        Args:
+            value: the result.
+            source: what is moved.
+            move: what happens to the elements.
+            moved: what happens to the axis of a scale; None where it does not survive.
+
+        Returns:
+            Whether `source` is a constant.
+        """
+        if not self.is_constant(source):
+            return False
+        held = self.codes.get(source)
+        scheme = None if held is None else self.schemes.get(held)
+        after = None if scheme is None else moved(scheme)
+        array = self.constant(source if held is None or (scheme is not None and after is None) else held)
+        holder = value
+        if held is not None and (scheme is None or after is not None):
+            holder = self.codes[value] = ir.Value(name=value.name)
+        if after is not None:
+            self.schemes[holder] = after
+        self.fold(holder, move(array))  # type: ignore[arg-type]
+        return True
+
     # Values and where they live
 
     def layouts(self, value: ir.Value) -> Sequence[Layout]:
         """The layouts in which `value` is stored so far, its producer's first; empty for a constant."""
-        return tuple(self._homes.get(value, ()))
+        held = self.codes.get(value)
+        return tuple(self._homes.get(value, ()) if held is None else self._homes.get(held, ()))
 
     def layout(self, value: ir.Value) -> Layout:
         """The layout that the producer of `value` made."""
-        return next(iter(self._homes.get(value, ())), layout.identity(self.rank(value)))
+        return next(iter(self.layouts(value)), layout.identity(self.rank(value)))
 
     def write(self, value: ir.Value, tensor: int, stored_as: Layout | None = None) -> None:
         """Say that `tensor` holds `value`.
@@ -120,22 +177,31 @@ class Emitter:
 
     def alias(self, value: ir.Value, source: ir.Value, change: Callable[[Layout], Layout]) -> None:
         """Say that `value` is stored wherever `source` is, with each layout changed by `change`."""
-        for where, tensor in list(self._homes[source].items()):
-            self._homes.setdefault(value, {})[change(where)] = tensor
+        for where in list(self.layouts(source)):
+            self._homes.setdefault(value, {})[change(where)] = self.read(source, where)
+
+    def homes(self, value: ir.Value) -> Sequence[int]:
+        """The tensors that hold `value` so far."""
+        return tuple(self._homes.get(value, {}).values())
 
     def read(self, value: ir.Value, wanted: Layout | None = None) -> int:
         """The tensor that holds `value` in the layout `wanted` (ONNX's own by default), written if there is none."""
         where = layout.identity(self.rank(value)) if wanted is None else wanted
         homes = self._homes.setdefault(value, {})
         if where not in homes:
-            array = self.constant(value)
-            if array is not None:
-                homes[where] = self.array(np.transpose(array, where), value.name or "")
-            elif homes:
-                homes[where] = self._convert(value, homes, where)
-            else:
-                raise Decline(f"{value.name!r} was not written: the node that makes it has no lowering")
+            homes[where] = self._make(value, homes, where)
         return homes[where]
+
+    def _make(self, value: ir.Value, homes: dict[Layout, int], where: Layout) -> int:
+        if value in self.codes:
+            return self.dequantize(self.read(self.codes[value], where))
+        array = self.constant(value)
+        if array is not None:
+            scheme = self.schemes.get(value)
+            return self.array(np.transpose(array, where), value.name or "", scheme and scheme.along(where))
+        if homes:
+            return self._convert(value, homes, where)
+        raise Decline(f"{value.name!r} was not written: the node that makes it has no lowering")
 
     def _convert(self, value: ir.Value, homes: dict[Layout, int], wanted: Layout) -> int:
         for have, tensor in homes.items():
@@ -174,149 +240,30 @@ class Emitter:
         if array is not None:
             array = np.transpose(array.reshape(lifted), where)
             leading = next((axis for axis, dim in enumerate(array.shape) if dim != 1), array.ndim)
-            return self.array(array.reshape(array.shape[leading:]), value.name or "")
+            return self.array(array.reshape(array.shape[leading:]), value.name or "", self._one_scheme(value))
         if len(shape) == len(where):
             return self.read(value, where)
         tensor = self.reshape(self.read(value), lifted)
         return self.transpose(tensor, where)
 
-    # Verbs on tensors
+    def _one_scheme(self, value: ir.Value) -> Quantization | None:
+        scheme = self.schemes.get(value)
+        if scheme is not None and scheme.axis is not None:
+            raise Decline(f"{value.name!r} has a scale for each index of an axis, which LiteRT takes for weights only")
+        return scheme
 
-    def shape_of(self, tensor: int) -> tuple[int, ...]:
-        """The stored shape of `tensor`."""
-        return self.flat.tensors[tensor].shape
+    def weights(self, value: ir.Value, wanted: Layout) -> int:
+        """The tensor of weights for a kernel that has a hybrid form: in int8 where that is asked for, else as read."""
+        holder = self.codes.get(value)
+        scheme = None if holder is None else self.schemes.get(holder)
+        symmetric = scheme is not None and scheme.dtype == "int8" and scheme.symmetric
+        kept = self.hybrid and symmetric and self.is_constant(value)
+        return self.read(holder if kept and holder is not None else value, wanted)
 
-    def dtype_of(self, tensor: int) -> str:
-        """The element type of `tensor` as numpy's name."""
-        return self.flat.tensors[tensor].dtype
-
-    def array(self, array: np.ndarray, name: str = "") -> int:
-        """A constant tensor."""
-        return self.flat.tensor(array.shape, str(array.dtype), name=name, data=array)
-
-    def scalar(self, number: float, like: int) -> int:
-        """A constant of rank 0 with the element type of tensor `like`."""
-        return self.array(np.asarray(number, self.dtype_of(like)))
-
-    def indices(self, numbers: Sequence[int] | int) -> int:
-        """A constant of int32, as shapes, axes and paddings are given to builtins."""
-        return self.array(np.asarray(numbers, np.int32))
-
-    def op(
-        self,
-        builtin: str,
-        inputs: Sequence[int],
-        shape: Sequence[int],
-        table: str | None = None,
-        *,
-        dtype: str | None = None,
-        **fields: Any,
-    ) -> int:
-        """Write a builtin with one output.
-
-        Args:
-            builtin: name in the schema.
-            inputs: its operands.
-            shape: stored shape of the result.
-            table: its options table, None for a builtin that needs none.
-            dtype: element type of the result, by default that of the data operand.
-            **fields: fields of the options table.
-
-        Returns:
-            The tensor of the result.
-
-        Raises:
-            Decline: LiteRT's kernel does not run on the operands' element type.
-        """
-        return self.op_many(builtin, inputs, [shape], table, dtypes=[dtype], **fields)[0]
-
-    def op_many(
-        self,
-        builtin: str,
-        inputs: Sequence[int],
-        shapes: Sequence[Sequence[int]],
-        table: str | None = None,
-        *,
-        dtypes: Sequence[str | None] | None = None,
-        **fields: Any,
-    ) -> list[int]:
-        """Write a builtin with any number of outputs; see `op`."""
-        data = self.dtype_of(inputs[builtins.data_operand(builtin)])
-        if data not in builtins.dtypes(builtin):
-            accepted = ", ".join(builtins.dtypes(builtin))
-            raise Decline(f"LiteRT's {builtin} does not run on {data}; it runs on {accepted or 'no plain type'}")
-        operand_shapes = [self.shape_of(tensor) for tensor in inputs]
-        version = builtins.version(
-            builtin,
-            data,
-            [len(shape) for shape in operand_shapes],
-            operands=len(inputs),
-            broadcast=len(operand_shapes) > 1 and operand_shapes[0] != operand_shapes[1],
-            options=fields,
-        )
-        fields.pop("groups", None)
-        kinds = dtypes if dtypes is not None else [None] * len(shapes)
-        outputs = [self.flat.tensor(shape, kind or data) for shape, kind in zip(shapes, kinds, strict=True)]
-        made = options(table, **fields) if table else None
-        self.flat.operator(Operator(builtin, version, tuple(inputs), tuple(outputs), made, self.origin))
-        return outputs
-
-    def unary(self, builtin: str, x: int, table: str | None = None, **fields: Any) -> int:
-        """Write an elementwise builtin of one operand."""
-        return self.op(builtin, [x], self.shape_of(x), table, **fields)
-
-    def binary(self, builtin: str, a: int, b: int, *, dtype: str | None = None, activation: int = 0) -> int:
-        """Write an elementwise builtin of two broadcasting operands."""
-        return self.elementwise(builtin, [a, b], dtype=dtype, activation=activation)
-
-    def elementwise(self, builtin: str, inputs: Sequence[int], *, dtype: str | None = None, activation: int = 0) -> int:
-        """Write an elementwise builtin of broadcasting operands, over no more axes than its kernel handles.
-
-        Raises:
-            Decline: the broadcast needs more axes than LiteRT's kernels handle.
-        """
-        shapes = [self.shape_of(tensor) for tensor in inputs]
-        whole = broadcast.result(shapes)
-        if broadcast.needs_collapse(shapes):
-            shapes = broadcast.collapse(shapes)
-            if len(shapes[0]) > broadcast.MAXIMUM_RANK:
-                raise Decline(f"broadcasting over {len(shapes[0])} axes; LiteRT handles {broadcast.MAXIMUM_RANK}")
-            inputs = [self.reshape(tensor, shape) for tensor, shape in zip(inputs, shapes, strict=True)]
-        table = _ACTIVATION_TABLES.get(builtin)
-        fields = {"fusedActivationFunction": activation} if table else {}
-        return self.reshape(self.op(builtin, inputs, broadcast.result(shapes), table, dtype=dtype, **fields), whole)
-
-    def reshape(self, tensor: int, shape: Sequence[int]) -> int:
-        """`tensor` with another shape; a RESHAPE of a RESHAPE reads the first one's source."""
-        if self.flat.tensors[tensor].data is not None:
-            return self.array(self.flat.tensors[tensor].data.reshape(tuple(shape)))  # type: ignore[union-attr]
-        producer = self.flat.producers.get(tensor)
-        if producer is not None and producer.builtin == "RESHAPE":
-            tensor = producer.inputs[0]
-        if self.shape_of(tensor) == tuple(shape):
-            return tensor
-        return self.copy(tensor, shape)
-
-    def copy(self, tensor: int, shape: Sequence[int] | None = None) -> int:
-        """A RESHAPE of `tensor`, also where the shape stays."""
-        shape = self.shape_of(tensor) if shape is None else shape
-        return self.op(
-            "RESHAPE",
-            [tensor, self.indices(list(shape))],
-            shape,
-            "ReshapeOptions",
-            newShape=[int(dim) for dim in shape],
-        )
-
-    def transpose(self, tensor: int, perm: Sequence[int]) -> int:
-        """`tensor` with its axes permuted: a TRANSPOSE, or a RESHAPE where only axes of length 1 move."""
-        shape = tuple(self.shape_of(tensor)[axis] for axis in perm)
-        if not layout.moves_data(self.shape_of(tensor), perm):
-            return self.reshape(tensor, shape)
-        return self.op("TRANSPOSE", [tensor, self.indices(list(perm))], shape, "TransposeOptions")
-
-    def cast(self, tensor: int, dtype: str) -> int:
-        """`tensor` with another element type."""
-        if self.dtype_of(tensor) == dtype:
-            return tensor
-        return self.op("CAST", [tensor], self.shape_of(tensor), dtype=dtype)
+    def bias(self, value: ir.Value | None, x: int, weights: int, channels: int, factor: float = 1.0) -> int:
+        """The tensor of [channels] that the product of `x` and `weights` is added to: `factor`·`value`, 0 for None."""
+        array = np.zeros(channels, np.float32) if value is None else self.constant(value)
+        if array is not None:
+            return self.array((array.reshape(channels) * np.float32(factor)).astype(array.dtype))
+        tensor = self.reshape(self.read(value), (channels,))  # type: ignore[arg-type]
+        return tensor if factor == 1.0 else self.binary("MUL", tensor, self.scalar(factor, tensor))

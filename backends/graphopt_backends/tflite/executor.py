@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,22 +22,23 @@ def run_model(artifact: str, inputs_npz: str, outputs_npz: str, threads: int = 1
     Returns:
         {"milliseconds": [one a sample], "operators": int, "xnnpack": int (how many of them XNNPACK took)}
     """
-    interpreter = open_file(Path(artifact).read_bytes(), threads)
+    interpreter = open_file(Path(artifact), threads)
     answers, milliseconds = [], []
     for sample in samples.load(Path(inputs_npz)):
         start = time.perf_counter()
         answers.append(run(interpreter, sample))
         milliseconds.append(1000 * (time.perf_counter() - start))
     samples.save(Path(outputs_npz), answers)
-    taken, total = xnnpack_share(interpreter)
+    taken, total, _ = xnnpack_share(interpreter)
     return {"milliseconds": milliseconds, "operators": total, "xnnpack": taken}
 
 
-def open_file(content: bytes, threads: int = 1) -> Interpreter:
-    """An interpreter with LiteRT's default delegate (XNNPACK) that is ready to run."""
+def open_file(file: bytes | Path, threads: int = 1) -> Interpreter:
+    """An interpreter with LiteRT's default delegate (XNNPACK) that is ready to run, of a file or its content."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_content=content, num_threads=threads)
+    given = {"model_path": str(file)} if isinstance(file, Path) else {"model_content": file}
+    interpreter = Interpreter(**given, num_threads=threads)
     interpreter.allocate_tensors()
     return interpreter
 
@@ -47,8 +49,8 @@ def run(interpreter: Interpreter, sample: Mapping[str, np.ndarray]) -> dict[str,
     return answer
 
 
-def xnnpack_share(interpreter: Interpreter) -> tuple[int, int]:
-    """How many operators XNNPACK took, and how many there are."""
+def xnnpack_share(interpreter: Interpreter) -> tuple[int, int, dict[str, int]]:
+    """How many operators of the main graph XNNPACK took, how many there are, and by builtin those that it left."""
     operators = interpreter._get_ops_details()
     delegates = [operator for operator in operators if operator["op_name"] == "DELEGATE"]
     plain = [operator for operator in operators if operator["op_name"] != "DELEGATE"]
@@ -56,7 +58,8 @@ def xnnpack_share(interpreter: Interpreter) -> tuple[int, int]:
     taken: set[int] = set()
     for delegate in delegates:
         taken |= _between(plain, producers, delegate["inputs"], delegate["outputs"])
-    return len(taken), len(plain)
+    left = Counter(operator["op_name"] for position, operator in enumerate(plain) if position not in taken)
+    return len(taken), len(plain), dict(left.most_common())
 
 
 def _between(

@@ -10,10 +10,11 @@ from typing import Any
 import onnx_ir as ir
 
 from graphopt.support.backend import NodeIssue
-from graphopt_backends.tflite import layout
 from graphopt_backends.tflite.emitter import Emitter
-from graphopt_backends.tflite.flatbuffer import TYPES, FlatModel
-from graphopt_backends.tflite.registry import Decline, lowerings, name_of, operator_of
+from graphopt_backends.tflite.flatbuffer import TYPES, Graph, minimum_runtime, operators, reachable
+from graphopt_backends.tflite.nodes import lower_nodes, own_tensor
+from graphopt_backends.tflite.pack import pack
+from graphopt_backends.tflite.registry import Decline
 
 
 @dataclass(frozen=True)
@@ -23,47 +24,79 @@ class Lowered:
     Attributes:
         content: the .tflite file, None where there are issues.
         issues: nodes and inputs that are not taken, in the order of the graph.
-        flat: what was written.
+        flat: what was written: the graph that runs.
+        tail: what follows the flatbuffer `content` in a file of more than 2 GiB.
     """
 
     content: bytes | None
     issues: tuple[NodeIssue, ...]
-    flat: FlatModel
+    flat: Graph
+    tail: Sequence[memoryview | bytes] = ()
 
     def detail(self) -> dict[str, Any]:
         """What a report says of the file: operators by builtin, and the version range they need."""
-        counts = Counter(operator.builtin for operator in self.flat.operators)
-        return {"operators": dict(counts.most_common()), "minimum_runtime": self.flat.minimum_runtime()}
+        counts = Counter(operator.builtin for operator in operators(reachable(self.flat)))
+        return {"operators": dict(counts.most_common()), "minimum_runtime": minimum_runtime(self.flat)}
 
 
-def lower(model: ir.Model) -> Lowered:
-    """Write `model` as a .tflite file.
+@dataclass(frozen=True)
+class Written:
+    """A graph that is not yet a file.
+
+    Attributes:
+        flat: what was written; whole where there are no issues.
+        issues: nodes and inputs that are not taken.
+        inputs, outputs: names in the signature, in the order of the graph's.
+        name: of the model.
+    """
+
+    flat: Graph
+    issues: tuple[NodeIssue, ...]
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    name: str = ""
+
+    def finish(self) -> Lowered:
+        """The file."""
+        if self.issues:
+            return Lowered(None, self.issues, self.flat)
+        packed = pack(self.flat, self.inputs, self.outputs, self.name)
+        return Lowered(packed.head, (), self.flat, packed.tail)
+
+
+def lower(model: ir.Model, *, hybrid: bool = False) -> Lowered:
+    """Write `model` as a .tflite file; see `write`."""
+    return write(model, hybrid=hybrid).finish()
+
+
+def write(model: ir.Model, *, hybrid: bool = False) -> Written:
+    """Write `model` as a graph of builtins.
 
     The model's inputs and outputs keep their ONNX layout, names, order and element types. Inputs with an initializer
     of their name become constants, as the format has no default values.
 
     Args:
         model: a model whose values have static shapes; it is not changed.
+        hybrid: whether kernels may quantize what they multiply with int8 weights.
     """
-    graph, e = model.graph, Emitter(model.graph.opset_imports.get("", 1))
+    graph, e = model.graph, Emitter(model.graph.opset_imports.get("", 1), hybrid=hybrid)
     inputs = [value for value in graph.inputs if value.name not in graph.initializers]
     issues = [issue for value in inputs for issue in _input_issues(value)]
     if issues:
-        return Lowered(None, tuple(issues), e.flat)
+        return Written(e.flat, tuple(issues))
     for value in inputs:
         e.write(value, e.flat.tensor(e.shape(value), e.dtype(value), name=value.name or ""))
     placed = {str(value.name): e.read(value) for value in inputs}
-    for node in graph:
-        if node not in e.done:
-            issues += _lower_node(node, e)
+    issues += lower_nodes(graph, e)
     if issues:
-        return Lowered(None, tuple(issues), e.flat)
+        return Written(e.flat, tuple(issues))
     try:
         outputs = _outputs(graph.outputs, placed, e)
     except Decline as decline:
-        return Lowered(None, (NodeIssue(e.origin, "", f"output {e.origin!r}: {decline}"),), e.flat)
-    e.flat.prune(list(outputs.values()))
-    return Lowered(e.flat.serialize(placed, outputs, graph.name or "graphopt"), (), e.flat)
+        return Written(e.flat, (NodeIssue(e.origin, "", f"output {e.origin!r}: {decline}"),))
+    e.flat.inputs, e.flat.outputs = list(placed.values()), list(outputs.values())
+    e.flat.prune()
+    return Written(e.flat, (), tuple(placed), tuple(outputs), graph.name or "graphopt")
 
 
 def _input_issues(value: ir.Value) -> list[NodeIssue]:
@@ -74,7 +107,7 @@ def _input_issues(value: ir.Value) -> list[NodeIssue]:
         names = ", ".join(str(dim) if isinstance(dim, int) else dim.value or "?" for dim in unknown)
         reason = f"input {value.name!r} has the symbolic dimensions {names}: fix them with `--dim NAME=SIZE`"
         return [NodeIssue("", "", reason)]
-    if _numpy_name(value.dtype) not in TYPES:
+    if _numpy_name(value.dtype) not in TYPES or value.dtype == ir.DataType.INT4:
         return [NodeIssue("", "", f"input {value.name!r} is of {value.dtype.name}, which LiteRT's tensors do not hold")]
     return []
 
@@ -84,44 +117,12 @@ def _numpy_name(dtype: ir.DataType) -> str:
     return "" if dtype == ir.DataType.STRING else str(dtype.numpy())
 
 
-class _Unwritten(Decline):
-    """The node only fails because an earlier one did."""
-
-
-def _lower_node(node: ir.Node, e: Emitter) -> list[NodeIssue]:
-    e.origin, e.taken = name_of(node), []
-    try:
-        if any(value is not None and value in e.broken for value in node.inputs):
-            raise _Unwritten("an input was not written")
-        function = lowerings().get(operator_of(node))
-        if function is None:
-            raise Decline(f"{operator_of(node)} has no lowering to LiteRT's builtin operators")
-        function(node, e)
-    except Decline as decline:
-        _stand_in(node, e)
-        reported = not isinstance(decline, _Unwritten)
-        return [NodeIssue(name_of(node), node.op_type, str(decline))] if reported else []
-    e.done.update(e.taken)
-    return []
-
-
-def _stand_in(node: ir.Node, e: Emitter) -> None:
-    """Give the outputs of a declined node empty tensors, so that the nodes after it are judged too."""
-    for output in node.outputs:
-        try:
-            e.write(output, e.flat.tensor(e.shape(output), e.dtype(output)))
-        except Decline:
-            e.broken.add(output)
-
-
 def _outputs(values: Sequence[ir.Value], inputs: dict[str, int], e: Emitter) -> dict[str, int]:
-    """The tensor of each output in ONNX's layout: its own, never an input, a constant or another output."""
+    """The tensor of each output in ONNX's layout, by its name."""
     taken, outputs = set(inputs.values()), {}
     for value in values:
         e.origin = str(value.name)
-        tensor = e.read(value, layout.identity(e.rank(value)))
-        if tensor in taken or e.flat.tensors[tensor].data is not None:
-            tensor = e.copy(tensor)
-        taken.add(tensor)
-        outputs[str(value.name)] = tensor
+        if e.dtype(value) == "int4":
+            raise Decline("LiteRT holds int4 in constants only")
+        outputs[str(value.name)] = own_tensor(e, value, taken)
     return outputs

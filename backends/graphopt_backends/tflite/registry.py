@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from graphopt_backends.tflite.emitter import Emitter
 
+WIDEN = ("graphopt.tflite", "Widen")
+"""Domain and name of a Cast of a float16 constant to float32 that is to stay one: weights of half the size."""
+
 Lowering = Callable[["ir.Node", "Emitter"], None]
 
 

@@ -11,6 +11,7 @@ from onnx import helper
 
 from graphopt.support.backend import CompileResult
 from graphopt_backends.tflite.backend import TFLiteBackend
+from graphopt_backends.tflite.executor import open_file, run
 from graphopt_backends.tflite.probe import mismatch, verdict
 
 
@@ -35,6 +36,7 @@ def test_it_compiles_and_executes_under_the_names_of_the_model(backend, compile_
     assert compiled.bytes == compiled.artifact.stat().st_size
     assert compiled.toolchain.startswith("ai-edge-litert ")
     assert compiled.detail["operators"] == {"RELU": 1}
+    assert compiled.detail["xnnpack"] == {"taken": 1, "operators": 1, "left": {}}
     samples = [{"in/put:0": np.full((2, 3), number, np.float32)} for number in (-1, 2)]
     result = backend.execute(compiled, tmp_path / "model.onnx", samples)
     assert (result.status, result.runtime) == ("ok", "LiteRT CPU, XNNPACK took 1 of 1 operators")
@@ -76,8 +78,9 @@ def test_a_write_that_fails_leaves_no_part_behind(backend, compile_text, tmp_pat
 
 
 def test_symbolic_dimensions_are_named_with_what_to_do(compile_text):
-    compiled = compile_text("g (float[batch,3] x) => (float[batch,3] y) { y = Relu(x) }")
-    assert compiled.issues[0].reason == "input 'x' has the symbolic dimensions batch: fix them with `--dim NAME=SIZE`"
+    compiled = compile_text("g (float[batch,wide] x) => (float[batch,wide] y) { y = Relu(x) }")
+    reason = "input 'x' has the symbolic dimensions batch, wide: fix them with `--dim NAME=SIZE`"
+    assert compiled.issues[0].reason == reason
 
 
 def test_a_text_input_is_refused_by_name(compile_text):
@@ -127,6 +130,43 @@ def test_the_file_is_aligned_deduplicated_and_states_its_runtime(lowered, model,
     assert [entry.name for entry in file.metadata] == [b"min_runtime_version"]
     assert bytes(file.buffers[file.metadata[0].buffer].data).rstrip(b"\0").count(b".") == 2
     assert all(code.deprecatedBuiltinCode == min(code.builtinCode, 127) for code in file.operatorCodes)
+
+
+def test_what_xnnpack_leaves_to_the_kernels_is_listed(compile_text):
+    compiled = compile_text(
+        "g (float[2,3,4] x) => (float[2,3,4] y) {\n"
+        "a = Relu(x)\n"
+        "b = Sin(a)\n"
+        "c = CumSum(b, axis)\n"
+        "d = Sin(c)\n"
+        "y = Relu(d)\n}".replace("y) {", "y) <int64 axis = {1}> {")
+    )
+    assert compiled.detail["xnnpack"]["left"] == {"CUMSUM": 1}
+    assert compiled.detail["xnnpack"]["operators"] == 5
+
+
+def test_a_large_file_keeps_its_constants_behind_the_flatbuffer(
+    lowered, model, reference, tmp_path, floats, monkeypatch
+):
+    constants = {"a": floats(33, 41), "b": floats(41, 7), "w": floats(5, 3, 3, 3)}
+    inputs = {"x": floats(2, 33), "i": floats(1, 3, 8, 8)}
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["h"]),
+        helper.make_node("MatMul", ["h", "b"], ["y"]),
+        helper.make_node("Conv", ["i", "w"], ["z"]),
+    ]
+    made = model(nodes, inputs, constants, ["y", "z"])
+    whole = lowered(made).content
+    monkeypatch.setattr("graphopt_backends.tflite.pack.LARGEST_FLATBUFFER", 1000)
+    written = lowered(made)
+    assert len(written.content) < 4000 < len(whole)
+    (tmp_path / "m.tflite").write_bytes(written.content + b"".join(bytes(piece) for piece in written.tail))
+    file = schema.ModelT.InitFromPackedBuf(written.content, 0)
+    assert all(buffer.offset % 16 == 0 for buffer in file.buffers)
+    assert max(buffer.offset + buffer.size for buffer in file.buffers) == (tmp_path / "m.tflite").stat().st_size
+    found = run(open_file(tmp_path / "m.tflite"), inputs)
+    for name, expected in reference(made, inputs).items():
+        np.testing.assert_allclose(found[name], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_verdict_tells_claimed_from_compiled_from_right(model, tmp_path, floats):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 
 from graphopt_backends.tflite import layout
@@ -36,9 +35,10 @@ def conv(node: ir.Node, e: Emitter) -> None:
     order = (
         (1, *range(2, rank), 0) if depthwise else (2, 3, 4, 1, 0) if spatial == 3 else (0, *range(2, rank), 1)
     )  # fmt: skip
-    kernel, bias = e.read(w, order), _bias(node, e, weights[0])
+    kernel = e.read(w, order) if spatial == 3 else e.weights(w, order)
     if spatial == 1:
         data, kernel, window = _two_axes(e, data), _two_axes(e, kernel), _two_axes_window(window)
+    bias = e.bias(operand(node, 2), data, kernel, weights[0])
     activation, output = take_activation(node.outputs[0], e)
     letters = "DHW"[-len(window.stride) :]
     fields: dict[str, Any] = {"padding": padding}
@@ -76,11 +76,6 @@ def _two_axes_window(window: Window) -> Window:
     )
 
 
-def _bias(node: ir.Node, e: Emitter, channels: int) -> int:
-    value = operand(node, 2)
-    return e.array(np.zeros(channels, np.float32)) if value is None else e.read(value)
-
-
 @lowering("ConvTranspose")
 def conv_transpose(node: ir.Node, e: Emitter) -> None:
     """TRANSPOSE_CONV of the whole result, cropped by the model's padding; a group at a time."""
@@ -100,7 +95,7 @@ def conv_transpose(node: ir.Node, e: Emitter) -> None:
         data, kernel, window = _two_axes(e, data), _two_axes(e, kernel), _two_axes_window(window)
         sizes, begin = (1, *sizes), (0, *begin)
     activation, output = take_activation(node.outputs[0], e)
-    bias = _bias(node, e, e.shape(output)[1])
+    bias = e.bias(operand(node, 2), data, kernel, e.shape(output)[1])
     made = _sizes(e, data, window)
     if groups == 1 and all(start + size <= n for start, size, n in zip(begin, sizes, made, strict=True)):
         y = _crop(e, _transpose_conv(e, data, kernel, window, bias, activation), begin, sizes)

@@ -18,7 +18,7 @@ def matmul(node: ir.Node, e: Emitter) -> None:
     """FULLY_CONNECTED with the bias and activation that follow, where B is a constant matrix; else BATCH_MATMUL."""
     require_float(node, e)
     a, b = required(node, 0), required(node, 1)
-    if e.rank(a) >= 2 and e.rank(b) == 2 and e.constant(b) is not None:
+    if e.rank(a) >= 2 and e.rank(b) == 2 and e.is_constant(b):
         return _with_weights(node, e, a, b)
     return _batched(node, e, a, b)
 
@@ -29,29 +29,31 @@ def _with_weights(node: ir.Node, e: Emitter, a: ir.Value, b: ir.Value) -> None:
     where = e.layout(a) if e.layout(a)[-1] == last else layout.axis_last(e.layout(a), last)
     bias, output = _take_bias(node.outputs[0], e)
     activation, output = take_activation(output, e)
-    y = _fully_connected(e, e.read(a, where), e.read(b, (1, 0)), bias, activation)
+    y = _fully_connected(e, e.read(a, where), e.weights(b, (1, 0)), bias, activation)
     e.write(output, y, where)
 
 
-def _take_bias(output: ir.Value, e: Emitter) -> tuple[int | None, ir.Value]:
+def _take_bias(output: ir.Value, e: Emitter) -> tuple[ir.Value | None, ir.Value]:
     """The bias that a following Add of a constant vector is, and the value that then comes out."""
     user = sole_user(output)
     if user is None or user.op_type != "Add" or user.domain:
         return None, output
     other = next((value for value in user.inputs if value is not output), None)
-    array = None if other is None else e.constant(other)
-    if array is None or array.shape != e.shape(output)[-1:]:
+    if other is None or not e.is_constant(other) or e.shape(other) != e.shape(output)[-1:]:
         return None, output
     e.taken.append(user)
-    return e.array(array), user.outputs[0]
+    return other, user.outputs[0]
 
 
-def _fully_connected(e: Emitter, x: int, weights: int, bias: int | None, activation: int) -> int:
+def _fully_connected(
+    e: Emitter, x: int, weights: int, bias: ir.Value | None, activation: int, factor: float = 1.0
+) -> int:
     units = e.shape_of(weights)[0]
-    inputs = [x, weights] + ([e.array(np.zeros(units, np.float32))] if bias is None else [bias])
+    inputs = [x, weights, e.bias(bias, x, weights, units, factor)]
     return e.op(
         "FULLY_CONNECTED", inputs, (*e.shape_of(x)[:-1], units), "FullyConnectedOptions",
         keepNumDims=len(e.shape_of(x)) != 2, fusedActivationFunction=activation,
+        asymmetricQuantizeInputs=e.dtype_of(x) == "float32" and e.dtype_of(weights) == "int8",
     )  # fmt: skip
 
 
@@ -91,23 +93,23 @@ def gemm(node: ir.Node, e: Emitter) -> None:
     x = e.read(a, (1, 0) if integer(node, "transA", 0) else (0, 1))
     weights = _scaled(e, b, alpha, (0, 1) if integer(node, "transB", 0) else (1, 0))
     units = e.shape_of(weights)[0]
-    addend = None if c is None or beta == 0 else _scaled(e, c, beta, layout.identity(e.rank(c)))
-    is_bias = addend is not None and e.shape_of(addend) in ((units,), (1, units))
+    addend = None if beta == 0 else c
+    is_bias = addend is None or e.shape(addend) in ((units,), (1, units))
     activation, output = NONE, node.outputs[0]
-    if addend is None or is_bias:
+    if is_bias:
         activation, output = take_activation(output, e)
-    bias = e.reshape(addend, (units,)) if addend is not None and is_bias else None
-    y = _fully_connected(e, x, weights, bias, activation)
+    y = _fully_connected(e, x, weights, addend if is_bias else None, activation, beta)
     if addend is not None and not is_bias:
+        term = _scaled(e, addend, beta, layout.identity(e.rank(addend)))
         activation, output = take_activation(output, e)
-        y = e.binary("ADD", y, addend, activation=activation)
+        y = e.binary("ADD", y, term, activation=activation)
     e.write(output, y)
 
 
 def _scaled(e: Emitter, value: ir.Value, factor: float, where: layout.Layout) -> int:
     array = e.constant(value)
     if factor == 1.0:
-        return e.read(value, where)
+        return e.weights(value, where)
     if array is not None:
         return e.array((np.transpose(array, where) * np.float32(factor)).astype(array.dtype))
     tensor = e.read(value, where)

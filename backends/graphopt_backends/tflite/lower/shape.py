@@ -20,7 +20,7 @@ from graphopt_backends.tflite.onnx_node import (
     setting,
     text,
 )
-from graphopt_backends.tflite.registry import Decline, lowering
+from graphopt_backends.tflite.registry import WIDEN, Decline, lowering
 from graphopt_backends.tflite.regroup import regroup
 from graphopt_backends.tflite.window import pad
 
@@ -29,14 +29,14 @@ from graphopt_backends.tflite.window import pad
 def reshape(node: ir.Node, e: Emitter) -> None:
     """RESHAPE of what is stored, where the stored order allows it; else of ONNX's order."""
     x, y = required(node, 0), node.outputs[0]
-    array = e.constant(x)
-    if array is not None:
-        return e.fold(y, array.reshape(e.shape(y)))
+    before, after = e.shape(x), e.shape(y)
+    if e.fold_moved(y, x, lambda array: array.reshape(after), lambda scheme: scheme.reshaped(before, after)):
+        return None
     for where in e.layouts(x):
-        after = regroup(e.shape(x), e.shape(y), where)
-        if after is not None:
-            return e.write(y, e.reshape(e.read(x, where), layout.stored(e.shape(y), after)), after)
-    return e.write(y, e.reshape(e.read(x), e.shape(y)))
+        made = regroup(before, after, where)
+        if made is not None:
+            return e.write(y, e.reshape(e.read(x, where), layout.stored(after, made)), made)
+    return e.write(y, e.reshape(e.read(x), after))
 
 
 @lowering("Transpose")
@@ -44,9 +44,8 @@ def transpose(node: ir.Node, e: Emitter) -> None:
     """A new name for what is stored; a TRANSPOSE is written only where a reader wants another order."""
     x, y = required(node, 0), node.outputs[0]
     perm = integers(node, "perm") or list(reversed(range(e.rank(x))))
-    array = e.constant(x)
-    if array is not None:
-        return e.fold(y, np.transpose(array, perm))
+    if e.fold_moved(y, x, lambda array: np.transpose(array, perm), lambda scheme: scheme.along(perm)):
+        return None
     return e.alias(y, x, lambda where: layout.transposed(where, perm))
 
 
@@ -59,9 +58,8 @@ def identity(node: ir.Node, e: Emitter) -> None:
     training = fixed(node, e, 2, "training_mode") if node.op_type == "Dropout" else None
     if training is not None and training.any():
         raise Decline("training_mode is on")
-    array = e.constant(x)
-    if array is not None:
-        return e.fold(y, array)
+    if e.fold_moved(y, x, lambda array: array, lambda scheme: scheme):
+        return None
     return e.alias(y, x, lambda where: where)
 
 
@@ -74,6 +72,12 @@ def cast(node: ir.Node, e: Emitter) -> None:
     if e.dtype(x) == wanted:
         return identity(node, e)
     return e.write(y, e.cast(e.read(x, where), wanted), where)
+
+
+@lowering(f"{WIDEN[0]}::{WIDEN[1]}")
+def widen(node: ir.Node, e: Emitter) -> None:
+    """A constant of float16, and a DEQUANTIZE where it is read."""
+    e.codes[node.outputs[0]] = required(node, 0)
 
 
 @lowering("Constant")
@@ -107,7 +111,10 @@ def concat(node: ir.Node, e: Emitter) -> None:
     """CONCATENATION."""
     values = [value for value in node.inputs if value is not None]
     where = e.common_layout(values)
-    axis = where.index(axis_of(integer(node, "axis", 1), len(where)))
+    chosen = axis_of(integer(node, "axis", 1), len(where))
+    if len({(*e.shape(value)[:chosen], *e.shape(value)[chosen + 1 :]) for value in values}) > 1:
+        raise Decline(f"the operands differ in other axes than {chosen}")
+    axis = where.index(chosen)
     tensors = [e.read(value, where) for value in values]
     made = layout.stored(e.shape(node.outputs[0]), where)
     e.write(node.outputs[0], e.op("CONCATENATION", tensors, made, "ConcatenationOptions", axis=axis), where)
