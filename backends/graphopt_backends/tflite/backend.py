@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -12,18 +12,10 @@ from typing import TYPE_CHECKING, ClassVar
 from graphopt.errors import MissingExtraError
 from graphopt.support.backend import Backend, CompileResult, ExecutionResult, NodeIssue
 from graphopt.support.child import ChildError, call, machine_memory
+from graphopt_backends.tflite.settings import Options
 
 if TYPE_CHECKING:
     import numpy as np
-
-
-@dataclass(frozen=True)
-class Options:
-    """How the file is written."""
-
-    hybrid: bool = False
-    """compute with int8 weights as they are, and quantize what they are multiplied with at run time: faster, and not
-    what the model says to the last digit."""
 
 
 class TFLiteBackend(Backend):
@@ -52,7 +44,7 @@ class TFLiteBackend(Backend):
         payload = {
             "model": str(model.resolve()),
             "artifact": str(artifact.resolve()),
-            "hybrid": self.options.hybrid,
+            "options": asdict(self.options),
         }
         try:
             answer = call(
@@ -90,6 +82,7 @@ class TFLiteBackend(Backend):
                 "artifact": str(compiled.artifact.resolve()),
                 "inputs_npz": str(inputs),
                 "outputs_npz": str(outputs),
+                "stored_axes": compiled.detail.get("stored_axes", {}),
             }
             try:
                 answer = call(

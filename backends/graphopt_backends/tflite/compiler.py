@@ -6,10 +6,11 @@ import gc
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
@@ -22,6 +23,7 @@ from graphopt_backends.tflite.executor import open_file, xnnpack_share
 from graphopt_backends.tflite.flatbuffer import Operator
 from graphopt_backends.tflite.lowering import Lowered, Written, lower, write
 from graphopt_backends.tflite.registry import WIDEN
+from graphopt_backends.tflite.settings import PLAIN, Options
 
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
@@ -31,18 +33,18 @@ _HALF_SIZE = 1024
 _FAILED_NODE = re.compile(r"Node number (\d+) \((\w+)\) failed")
 
 
-def compile_model(model: str, artifact: str, *, hybrid: bool = False) -> dict[str, Any]:
+def compile_model(model: str, artifact: str, options: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     """Compile the ONNX file `model` to the .tflite file `artifact`, written whole or not at all.
 
     Args:
         model: the file to read.
         artifact: the file to write.
-        hybrid: whether kernels may quantize what they multiply with int8 weights.
+        options: fields of `settings.Options`.
 
     Returns:
         {"ok": bool, "issues": [{"node", "op_type", "reason"}], "detail": {...}}
     """
-    lowered = lower_model(ir.load(model), hybrid=hybrid)
+    lowered = lower_model(ir.load(model), Options(**options))
     if lowered.content is None:
         return {"ok": False, "issues": [asdict(issue) for issue in lowered.issues], "detail": {}}
     detail, operators, pieces = lowered.detail(), lowered.flat.operators, [lowered.content, *lowered.tail]
@@ -70,14 +72,14 @@ def lower_file(model: str) -> tuple[Lowered, Sequence[NodeIssue]]:
     return lowered, prepare(lowered.content, lowered.flat.operators)
 
 
-def lower_model(model: ir.Model, *, hybrid: bool = False) -> Lowered:
+def lower_model(model: ir.Model, options: Options = PLAIN) -> Lowered:
     """Lower a model; a batch of any size stays open."""
     open_batch = symbol(model)
     if open_batch is None:
-        return lower(computed_ahead(with_shapes(model)), hybrid=hybrid)
+        return lower(computed_ahead(with_shapes(model)), options)
 
     def made(size: int) -> Written:
-        return write(computed_ahead(with_shapes(pinned(model, size))), hybrid=hybrid)
+        return write(computed_ahead(with_shapes(pinned(model, size))), options)
 
     return for_any_batch(open_batch, made)
 

@@ -6,7 +6,8 @@ somebody reads it so, and once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import onnx_ir as ir
@@ -30,12 +31,20 @@ class Emitter(Writer):
         broken: values of which nothing is known, because the node that makes them was declined.
         schemes: what the codes in a value stand for, its axis counted in ONNX's order.
         codes: for a dequantized value, the value that holds its codes.
+        wishes: the layout that the readers of a value would like, where they care.
         held: for codes, the value that holds them for LiteRT, and what the model says of them.
     """
 
-    def __init__(self, opset: int, graph: Graph | None = None, *, hybrid: bool = False) -> None:
+    def __init__(
+        self,
+        opset: int,
+        graph: Graph | None = None,
+        *,
+        hybrid: bool = False,
+        wishes: Mapping[ir.Value, Layout] = MappingProxyType({}),
+    ) -> None:
         super().__init__(graph or Graph())
-        self.opset, self.hybrid = opset, hybrid
+        self.opset, self.hybrid, self.wishes = opset, hybrid, wishes
         self.done: set[ir.Node] = set()
         self.taken: list[ir.Node] = []
         self.broken: set[ir.Value] = set()

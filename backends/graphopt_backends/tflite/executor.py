@@ -6,18 +6,33 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from graphopt_backends.tflite import samples
 from graphopt_backends.tflite.flatbuffer import SIGNATURE
 
 if TYPE_CHECKING:
-    import numpy as np
     from ai_edge_litert.interpreter import Interpreter
 
 
-def run_model(artifact: str, inputs_npz: str, outputs_npz: str, threads: int = 1) -> dict[str, Any]:
+def run_model(
+    artifact: str,
+    inputs_npz: str,
+    outputs_npz: str,
+    threads: int = 1,
+    stored_axes: Mapping[str, Sequence[int]] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Run the .tflite file `artifact` on the samples in `inputs_npz` and write its answers to `outputs_npz`.
+
+    Args:
+        artifact: the file.
+        inputs_npz: samples with ONNX's order of axes.
+        outputs_npz: receives the answers, in the same order of axes.
+        threads: for the interpreter.
+        stored_axes: inputs and outputs whose axes the file has in another order: which of ONNX's it stores where.
 
     Returns:
         {"milliseconds": [one a sample], "operators": int, "xnnpack": int (how many of them XNNPACK took)}
@@ -25,12 +40,22 @@ def run_model(artifact: str, inputs_npz: str, outputs_npz: str, threads: int = 1
     interpreter = open_file(Path(artifact), threads)
     answers, milliseconds = [], []
     for sample in samples.load(Path(inputs_npz)):
+        given = {name: _in_order(array, stored_axes.get(name)) for name, array in sample.items()}
         start = time.perf_counter()
-        answers.append(run(interpreter, sample))
+        answer = run(interpreter, given)
+        answers.append({name: _in_order(array, _back(stored_axes.get(name))) for name, array in answer.items()})
         milliseconds.append(1000 * (time.perf_counter() - start))
     samples.save(Path(outputs_npz), answers)
     taken, total, _ = xnnpack_share(interpreter)
     return {"milliseconds": milliseconds, "operators": total, "xnnpack": taken}
+
+
+def _in_order(array: np.ndarray, axes: Sequence[int] | None) -> np.ndarray:
+    return array if axes is None else np.ascontiguousarray(array.transpose(axes))
+
+
+def _back(axes: Sequence[int] | None) -> list[int] | None:
+    return None if axes is None else [list(axes).index(axis) for axis in range(len(axes))]
 
 
 def open_file(file: bytes | Path, threads: int = 1) -> Interpreter:

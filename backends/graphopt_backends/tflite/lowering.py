@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import onnx_ir as ir
 
 from graphopt.support.backend import NodeIssue
+from graphopt_backends.tflite import layout
 from graphopt_backends.tflite.emitter import Emitter
 from graphopt_backends.tflite.flatbuffer import TYPES, Graph, minimum_runtime, operators, reachable
+from graphopt_backends.tflite.interface import orders
+from graphopt_backends.tflite.layout import Layout
 from graphopt_backends.tflite.nodes import lower_nodes, own_tensor
 from graphopt_backends.tflite.pack import pack
 from graphopt_backends.tflite.registry import Decline
+from graphopt_backends.tflite.settings import PLAIN, Options
+from graphopt_backends.tflite.wishes import wishes
 
 
 @dataclass(frozen=True)
@@ -26,17 +31,20 @@ class Lowered:
         issues: nodes and inputs that are not taken, in the order of the graph.
         flat: what was written: the graph that runs.
         tail: what follows the flatbuffer `content` in a file of more than 2 GiB.
+        orders: layouts of inputs and outputs that are not ONNX's own, by name.
     """
 
     content: bytes | None
     issues: tuple[NodeIssue, ...]
     flat: Graph
     tail: Sequence[memoryview | bytes] = ()
+    orders: Mapping[str, Layout] = field(default_factory=dict)
 
     def detail(self) -> dict[str, Any]:
         """What a report says of the file: operators by builtin, and the version range they need."""
         counts = Counter(operator.builtin for operator in operators(reachable(self.flat)))
-        return {"operators": dict(counts.most_common()), "minimum_runtime": minimum_runtime(self.flat)}
+        stored = {"stored_axes": {name: list(where) for name, where in self.orders.items()}} if self.orders else {}
+        return {"operators": dict(counts.most_common()), "minimum_runtime": minimum_runtime(self.flat), **stored}
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ class Written:
         issues: nodes and inputs that are not taken.
         inputs, outputs: names in the signature, in the order of the graph's.
         name: of the model.
+        orders: layouts of inputs and outputs that are not ONNX's own, by name.
     """
 
     flat: Graph
@@ -55,48 +64,55 @@ class Written:
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     name: str = ""
+    orders: Mapping[str, Layout] = field(default_factory=dict)
 
     def finish(self) -> Lowered:
         """The file."""
         if self.issues:
             return Lowered(None, self.issues, self.flat)
         packed = pack(self.flat, self.inputs, self.outputs, self.name)
-        return Lowered(packed.head, (), self.flat, packed.tail)
+        return Lowered(packed.head, (), self.flat, packed.tail, self.orders)
 
 
-def lower(model: ir.Model, *, hybrid: bool = False) -> Lowered:
+def lower(model: ir.Model, options: Options = PLAIN) -> Lowered:
     """Write `model` as a .tflite file; see `write`."""
-    return write(model, hybrid=hybrid).finish()
+    return write(model, options).finish()
 
 
-def write(model: ir.Model, *, hybrid: bool = False) -> Written:
+def write(model: ir.Model, options: Options = PLAIN) -> Written:
     """Write `model` as a graph of builtins.
 
-    The model's inputs and outputs keep their ONNX layout, names, order and element types. Inputs with an initializer
-    of their name become constants, as the format has no default values.
+    The model's inputs and outputs keep their names, order and element types, and ONNX's layout unless asked. Inputs
+    with an initializer of their name become constants, as the format has no default values.
 
     Args:
         model: a model whose values have static shapes; it is not changed.
-        hybrid: whether kernels may quantize what they multiply with int8 weights.
+        options: what the user chose.
     """
-    graph, e = model.graph, Emitter(model.graph.opset_imports.get("", 1), hybrid=hybrid)
+    graph = model.graph
+    e = Emitter(graph.opset_imports.get("", 1), hybrid=options.hybrid, wishes=wishes(graph))
+    stored = orders(graph, options.io_layout)
     inputs = [value for value in graph.inputs if value.name not in graph.initializers]
     issues = [issue for value in inputs for issue in _input_issues(value)]
     if issues:
         return Written(e.flat, tuple(issues))
+    placed = {}
     for value in inputs:
-        e.write(value, e.flat.tensor(e.shape(value), e.dtype(value), name=value.name or ""))
-    placed = {str(value.name): e.read(value) for value in inputs}
+        where = stored.get(value, layout.identity(e.rank(value)))
+        tensor = e.flat.tensor(layout.stored(e.shape(value), where), e.dtype(value), name=value.name or "")
+        e.write(value, tensor, where)
+        placed[str(value.name)] = tensor
     issues += lower_nodes(graph, e)
     if issues:
         return Written(e.flat, tuple(issues))
     try:
-        outputs = _outputs(graph.outputs, placed, e)
+        outputs = _outputs(graph.outputs, placed, stored, e)
     except Decline as decline:
         return Written(e.flat, (NodeIssue(e.origin, "", f"output {e.origin!r}: {decline}"),))
     e.flat.inputs, e.flat.outputs = list(placed.values()), list(outputs.values())
     e.flat.prune()
-    return Written(e.flat, (), tuple(placed), tuple(outputs), graph.name or "graphopt")
+    moved = {str(value.name): where for value, where in stored.items() if where != layout.identity(len(where))}
+    return Written(e.flat, (), tuple(placed), tuple(outputs), graph.name or "graphopt", moved)
 
 
 def _input_issues(value: ir.Value) -> list[NodeIssue]:
@@ -117,12 +133,14 @@ def _numpy_name(dtype: ir.DataType) -> str:
     return "" if dtype == ir.DataType.STRING else str(dtype.numpy())
 
 
-def _outputs(values: Sequence[ir.Value], inputs: dict[str, int], e: Emitter) -> dict[str, int]:
-    """The tensor of each output in ONNX's layout, by its name."""
+def _outputs(
+    values: Sequence[ir.Value], inputs: dict[str, int], stored: Mapping[ir.Value, Layout], e: Emitter
+) -> dict[str, int]:
+    """The tensor of each output, in ONNX's layout where no other is `stored`, by its name."""
     taken, outputs = set(inputs.values()), {}
     for value in values:
         e.origin = str(value.name)
         if e.dtype(value) == "int4":
             raise Decline("LiteRT holds int4 in constants only")
-        outputs[str(value.name)] = own_tensor(e, value, taken)
+        outputs[str(value.name)] = own_tensor(e, value, taken, stored.get(value))
     return outputs

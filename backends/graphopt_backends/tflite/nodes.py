@@ -7,6 +7,7 @@ import onnx_ir as ir
 from graphopt.support.backend import NodeIssue
 from graphopt_backends.tflite.emitter import Emitter
 from graphopt_backends.tflite.integer import lower_integer
+from graphopt_backends.tflite.layout import Layout
 from graphopt_backends.tflite.registry import Decline, lowerings, name_of, operator_of
 
 
@@ -60,15 +61,16 @@ def _stand_in(node: ir.Node, e: Emitter) -> None:
             e.broken.add(output)
 
 
-def own_tensor(e: Emitter, value: ir.Value, taken: set[int]) -> int:
-    """The tensor of an output of a graph in ONNX's layout: its own, never an input, a constant or another output.
+def own_tensor(e: Emitter, value: ir.Value, taken: set[int], where: Layout | None = None) -> int:
+    """The tensor of an output of a graph: its own, never an input, a constant or another output.
 
     Args:
         e: the emitter of the graph.
         value: the output.
         taken: inputs and outputs so far; the tensor is added.
+        where: the layout, by default ONNX's own.
     """
-    tensor = e.read(value)
+    tensor = e.read(value, where)
     if tensor in taken or e.flat.tensors[tensor].data is not None:
         tensor = e.copy(tensor)
     taken.add(tensor)

@@ -34,10 +34,38 @@ def regroup(before: Sequence[int], after: Sequence[int], where: Layout) -> Layou
             return None
         order += new
         stored = stored[len(old) :]
-    for axis, dim in enumerate(after):
+    return _with_ones(order, after)
+
+
+def side_by_side(before: Sequence[int], after: Sequence[int], where: Layout) -> tuple[Layout, Layout] | None:
+    """The layouts before and after a reshape where the elements must move: next to each other within each run alone.
+
+    The runs keep the order in which their last axes are stored, so that what was last stays last: a channel shuffle
+    of an image that is stored with its channels last stays in that layout.
+
+    Args:
+        before: ONNX shape before the reshape.
+        after: ONNX shape after it.
+        where: the layout of the value before.
+
+    Returns:
+        None where the reshape does not fall into runs.
+    """
+    runs = _runs(before, after)
+    if runs is None:
+        return None
+    place = {axis: at for at, axis in enumerate(where)}
+    runs.sort(key=lambda run: place[run[0][-1]])
+    first = [axis for old, _ in runs for axis in old]
+    return _with_ones(first, before), _with_ones([axis for _, new in runs for axis in new], after)
+
+
+def _with_ones(order: list[int], shape: Sequence[int]) -> Layout:
+    placed = list(order)
+    for axis, dim in enumerate(shape):
         if dim == 1:
-            order.insert(min(axis, len(order)), axis)
-    return tuple(order)
+            placed.insert(min(axis, len(placed)), axis)
+    return tuple(placed)
 
 
 def _runs(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int], list[int]]] | None:

@@ -21,7 +21,7 @@ from graphopt_backends.tflite.onnx_node import (
     text,
 )
 from graphopt_backends.tflite.registry import WIDEN, Decline, lowering
-from graphopt_backends.tflite.regroup import regroup
+from graphopt_backends.tflite.regroup import regroup, side_by_side
 from graphopt_backends.tflite.window import pad
 
 
@@ -36,7 +36,11 @@ def reshape(node: ir.Node, e: Emitter) -> None:
         made = regroup(before, after, where)
         if made is not None:
             return e.write(y, e.reshape(e.read(x, where), layout.stored(after, made)), made)
-    return e.write(y, e.reshape(e.read(x), after))
+    runs = side_by_side(before, after, e.layout(x))
+    if runs is None or runs[1] != e.wishes.get(y):
+        return e.write(y, e.reshape(e.read(x), after))
+    gathered, made = runs
+    return e.write(y, e.reshape(e.read(x, gathered), layout.stored(after, made)), made)
 
 
 @lowering("Transpose")
@@ -288,21 +292,24 @@ def gather_nd(node: ir.Node, e: Emitter) -> None:
 
 @lowering("DepthToSpace", "SpaceToDepth")
 def blocks(node: ir.Node, e: Emitter) -> None:
-    """DEPTH_TO_SPACE and SPACE_TO_DEPTH, which keep ONNX's DCR order; CRD by transposition in six axes."""
+    """DEPTH_TO_SPACE and SPACE_TO_DEPTH, which keep ONNX's DCR order; CRD by another order of channels."""
     x, y, size = required(node, 0), node.outputs[0], integer(node, "blocksize", 1)
     where: Layout = layout.channels_last(4)
-    if text(node, "mode", "DCR") == "CRD":
-        batch, channels, height, width = e.shape(x)
-        if node.op_type == "SpaceToDepth":
-            parts = e.reshape(e.read(x), (batch, channels, height // size, size, width // size, size))
-            return e.write(y, e.reshape(e.transpose(parts, (0, 1, 3, 5, 2, 4)), e.shape(y)))
-        split_up = e.reshape(e.read(x), (batch, channels // size**2, size, size, height, width))
-        return e.write(y, e.reshape(e.transpose(split_up, (0, 1, 4, 2, 5, 3)), e.shape(y)))
-    builtin, table = ("DEPTH_TO_SPACE", "DepthToSpaceOptions")
-    if node.op_type == "SpaceToDepth":
-        builtin, table = ("SPACE_TO_DEPTH", "SpaceToDepthOptions")
-    made = layout.stored(e.shape(y), where)
-    return e.write(y, e.op(builtin, [e.read(x, where)], made, table, blockSize=size), where)
+    made, crd = layout.stored(e.shape(y), where), text(node, "mode", "DCR") == "CRD"
+    # Of C·s² channels, CRD has number c·s² + k where DCR has k·C + c.
+    places = np.arange(e.shape(x if node.op_type == "DepthToSpace" else y)[1])
+    if node.op_type == "DepthToSpace":
+        source = e.read(x, where)
+        source = _channels(e, source, places.reshape(-1, size**2).T) if crd else source
+        return e.write(y, e.op("DEPTH_TO_SPACE", [source], made, "DepthToSpaceOptions", blockSize=size), where)
+    result = e.op("SPACE_TO_DEPTH", [e.read(x, where)], made, "SpaceToDepthOptions", blockSize=size)
+    return e.write(y, _channels(e, result, places.reshape(size**2, -1).T) if crd else result, where)
+
+
+def _channels(e: Emitter, tensor: int, places: np.ndarray) -> int:
+    """An image whose channels are taken from these places."""
+    shape = e.shape_of(tensor)
+    return e.op("GATHER", [tensor, e.indices(places.reshape(-1).tolist())], shape, "GatherOptions", axis=len(shape) - 1)
 
 
 @lowering("ReverseSequence")
