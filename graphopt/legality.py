@@ -16,6 +16,7 @@ from graphopt.report.model import BackendCheck, Check, CheckedModel, Finding, Su
 from graphopt.source import Source
 from graphopt.support.backend import Backend
 from graphopt.verify import check_dims
+from graphopt.verify.dims import OPEN
 
 if TYPE_CHECKING:
     import onnx
@@ -111,6 +112,7 @@ def _fixed(dim: int | ir.SymbolicDim, dims: Mapping[str, int | tuple[int, ...]])
     if isinstance(dim, int):
         return dim
     size = dims.get(dim.value or "?")
+    size = None if size == OPEN else size
     return size if isinstance(size, int) else dim.value
 
 

@@ -62,8 +62,8 @@ def dims(function: F) -> F:
     """`--dim NAME=SIZE`."""
     return click.option(
         "--dim", "dims", multiple=True, metavar="NAME=SIZE",
-        help="Size of a dynamic dimension (batch=1), of all without a name (?=224), or the shape of an input "
-        "(x=1x3x224x224).",
+        help="Size of a dynamic dimension (batch=1), of all without a name (?=224), the shape of an input "
+        "(x=1x3x224x224), or open (batch=open) for a batch that the compiled file leaves open (tflite).",
     )(function)  # fmt: skip
 
 

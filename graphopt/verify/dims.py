@@ -3,6 +3,7 @@
     --dim batch=1            a symbolic dimension, by its name, wherever it occurs
     --dim ?=192              every dimension without a name ("?", none, negative) but the first axis, which is the batch
     --dim x=1x3x48x192       the whole shape of the input x
+    --dim batch=open         stays open where a backend takes that, as TFLite does for a batch
 
 The same name gives the same number everywhere in the model; dimensions without a name default each for itself.
 """
@@ -21,7 +22,8 @@ from graphopt.verify.uses import meanings
 
 Dims: TypeAlias = Mapping[str, "int | tuple[int, ...]"]
 
-ANONYMOUS = "?"
+ANONYMOUS, OPEN = "?", -1
+"""What stands for dimensions without a name, and for a size that stays open."""
 IMAGE_SIDE, SEQUENCE, SIGNAL, VOLUME_SIDE, CHANNELS = 224, 16, 512, 16, 3
 
 _BATCH = re.compile(r"^(bs|batch\w*|\w*_batch|\w*batch_?size)$", re.IGNORECASE)
@@ -29,7 +31,7 @@ _SPATIAL = re.compile(r"^(h|w|height|width|\w*_(height|width)|image_\w+)$", re.I
 
 
 def parse_dims(texts: Sequence[str]) -> dict[str, int | tuple[int, ...]]:
-    """Read `NAME=4` and `NAME=1x3x48x192` into a mapping from the name to a size or to a whole shape.
+    """Read `NAME=4` and `NAME=1x3x48x192` into a mapping from the name to a size or to a whole shape; OPEN for "open".
 
     Raises:
         UserError: a text is not of that form, or names the same thing twice with different numbers.
@@ -37,9 +39,9 @@ def parse_dims(texts: Sequence[str]) -> dict[str, int | tuple[int, ...]]:
     dims: dict[str, int | tuple[int, ...]] = {}
     for text in texts:
         name, _, number = text.rpartition("=")  # the name of an input may itself hold "="
-        if not name or not re.fullmatch(r"\d+(x\d+)*", number):
+        if not name or not re.fullmatch(r"open|[1-9]\d*(x[1-9]\d*)*", number):
             raise UserError(f"--dim {text!r} is not NAME=SIZE or INPUT=AxBxC: write batch=1 or x=1x3x48x192")
-        sizes = tuple(int(part) for part in number.split("x"))
+        sizes = (OPEN,) if number == "open" else tuple(int(part) for part in number.split("x"))
         value = sizes[0] if len(sizes) == 1 else sizes
         if dims.setdefault(name, value) != value:
             raise UserError(f"--dim gives {name!r} twice, as {_text(dims[name])} and {_text(value)}: give it once")
@@ -86,6 +88,7 @@ def concrete_shapes(model: ir.Model, dims: Dims | None = None) -> dict[str, tupl
     """
     dims = dims or {}
     check_dims(model, dims)
+    dims = {name: size for name, size in dims.items() if size != OPEN}
     chosen = {name: size for name, size in dims.items() if isinstance(size, int) and name != ANONYMOUS}
     values = real_inputs(model)
     # A whole shape also settles the names in it, wherever else they occur.
@@ -218,4 +221,4 @@ def _check_shape(value: ir.Value, given: tuple[int, ...]) -> None:
 
 
 def _text(size: int | tuple[int, ...]) -> str:
-    return str(size) if isinstance(size, int) else "x".join(map(str, size))
+    return ("open" if size == OPEN else str(size)) if isinstance(size, int) else "x".join(map(str, size))

@@ -30,9 +30,13 @@ from graphopt_passes.legalize.scaled_dot_product import (
     split_heads,
 )
 from graphopt_passes.legalize.shaped import ShapedSubstitution
+from graphopt_passes.parts import pad
 
 SINCE = 23
 _NAMES = ("q", "k", "v", "mask", "past_k", "past_v", "nonpad")
+_SHORT = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+_WIDER = (ir.DataType.FLOAT, ir.DataType.DOUBLE)
+"""Precisions of Softmax that matter to short types; to others its result is rounded as it would be without."""
 _OUTPUTS = (1, 3, 4)
 """How many outputs a node may have: present keys and values come together."""
 
@@ -65,9 +69,10 @@ def _fits(m):
     if not _size(of["q"], -1):
         return "the width of a head is dynamic"
     keys, masked = _keys(of, rank), None if of["mask"] is None else _size(of["mask"], -1)
-    if (of["nonpad"] is not None and of["mask"] is not None and masked != keys) or (masked or 1) not in (1, keys):
-        return "the mask may be shorter than the keys"
-    return True
+    if of["mask"] is None or masked == keys or (masked == 1 and of["nonpad"] is None):
+        return True
+    known = masked is not None and keys is not None and masked < keys
+    return known or (masked is None and of["nonpad"] is None) or "the mask may be shorter than the keys"
 
 
 def _keys(of, rank):
@@ -78,9 +83,9 @@ def _keys(of, rank):
 
 def _mask(op, of, node, queries, keys):
     """The Mask of an Attention."""
-    given = of["mask"]
+    given = _whole_mask(op, of)
     mask = Mask(infinite=len(node.outputs) > 3 and attribute(node, "qk_matmul_output_mode") == 2)
-    if given is not None and given.dtype == ir.DataType.BOOL:
+    if given is not None and of["mask"].dtype == ir.DataType.BOOL:
         mask.allowed, mask.may_be_empty = [given], True
     elif given is not None:
         mask.added = given
@@ -107,6 +112,18 @@ def _mask(op, of, node, queries, keys):
     if right not in (None, -1):
         mask.allowed.append(_at_most(op, column, _add(op, row, right)))
     return mask
+
+
+def _whole_mask(op, of):
+    """The mask; one that is shorter than the keys shuts out those that it does not speak of."""
+    given, size = of["mask"], None if of["mask"] is None else _size(of["mask"], -1)
+    keys = _keys(of, len(dims_of(of["q"])))
+    if size is None or keys is None or size >= keys or (size == 1 and of["nonpad"] is None):
+        return given
+    rank = len(dims_of(given))
+    boolean = given.dtype == ir.DataType.BOOL
+    fill, kind = (False, np.bool_) if boolean else (LEAST[given.dtype], given.dtype.numpy())
+    return pad(op, given, [0] * rank, [0] * (rank - 1) + [keys - size], fill, dtype=kind)
 
 
 def _count(op, q, row):
@@ -145,7 +162,7 @@ def _replace(op, m):
     done = attend(
         op, q, k, v, mask, dtype=of["q"].dtype, heads=heads, groups=groups,
         scale=1 / math.sqrt(width) if scale is None else float(scale), softcap=float(attribute(node, "softcap") or 0),
-        precision=ir.DataType(precision) if precision else None,
+        precision=ir.DataType.FLOAT if precision in _WIDER and of["q"].dtype in _SHORT else None,
     )  # fmt: skip
     hidden = _size(of["v"], -1)
     y = done.answer

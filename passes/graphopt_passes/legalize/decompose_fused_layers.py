@@ -14,6 +14,7 @@ from graphopt.ir.infer import dims_of
 from graphopt.ir.schema import attribute
 from graphopt.rewrite import rule
 from graphopt_passes.legalize.shaped import ShapedSubstitution
+from graphopt_passes.parts import transpose
 from graphopt_passes.scalars import is_float
 
 DOMAIN = "com.microsoft"
@@ -33,27 +34,33 @@ def matmul(p):
     return p.op(("FusedMatMul", "TransposeMatMul"), p.a, p.b, as_="fused", domain=DOMAIN)
 
 
-@matmul.require("a transposed input is a matrix or a stack of them, and batches stay in place")
+@matmul.require("it is floating point, and a transposed input is a matrix or a stack of them")
 def _(m):
-    if attribute(m.fused, "transBatchA") or attribute(m.fused, "transBatchB"):
-        return False
-    sides = [value for value, name in ((m.a, "transA"), (m.b, "transB")) if attribute(m.fused, name)]
-    return is_float(m.a) and all(len(dims_of(value) or ()) > 1 for value in sides)
+    turned = [value for value, *names in _sides(m) if any(attribute(m.fused, name) for name in names)]
+    return is_float(m.a) and all(len(dims_of(value) or ()) > 1 for value in turned)
+
+
+def _sides(m):
+    return (m.a, "transA", "transBatchA"), (m.b, "transB", "transBatchB")
 
 
 @matmul.replace
 def _(op, m):
-    a, b = (
-        _turned(op, value) if attribute(m.fused, name) else value for value, name in ((m.a, "transA"), (m.b, "transB"))
-    )
     alpha = attribute(m.fused, "alpha")
-    product = op.MatMul(a, b)
+    product = op.MatMul(
+        *(_turned(op, value, *(attribute(m.fused, one) for one in names)) for value, *names in _sides(m))
+    )
     return product if alpha in (None, 1.0) else op.Mul(product, np.array(alpha, m.a.dtype.numpy()))
 
 
-def _turned(op, value):
-    rank = len(dims_of(value))
-    return op.Transpose(value, perm=[*range(rank - 2), rank - 1, rank - 2])
+def _turned(op, value, matrices, batches):
+    """A side with its last axes exchanged, after its first axis has gone behind the batch axes where it says so."""
+    order = list(range(len(dims_of(value) or ())))
+    if batches:
+        order = [*order[1:-1], order[0], order[-1]]
+    if matrices:
+        order[-2:] = order[:-3:-1]
+    return transpose(op, value, order)
 
 
 @rule("write-out-fused-gemm", fidelity="rounding")
@@ -117,6 +124,15 @@ def _(g):
     y = g.input([*lead, *((n, k) if b else (k, n))], static=True)
     alpha = {"alpha": 0.5} if g.flag() else {}
     g.output(g.FusedMatMul(x, y, transA=int(a), transB=int(b), domain=DOMAIN, **alpha), len(lead) + 2)
+
+
+@matmul.example
+def _(g):
+    m, k, n = (g.integer(1, 3) for _ in range(3))
+    batch, turned = g.shape(1, 2), int(g.flag())
+    x = g.input([k if turned else m, *batch, m if turned else k], static=True)
+    y = g.input([*batch, k, n], static=True)
+    g.output(g.FusedMatMul(x, y, transA=turned, transBatchA=1, domain=DOMAIN), len(batch) + 2)
 
 
 @gemm.example

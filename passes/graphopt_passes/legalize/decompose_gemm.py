@@ -2,7 +2,7 @@
 
     a, b, c ─ Gemm(transA, alpha, beta) ─ y      becomes      y = MatMul(aᵀ, b)·alpha + c·beta
 
-A constant is transposed and scaled at once. Fidelity: rounding.
+A constant is transposed and scaled at once; integers have no factors but 1. Fidelity: rounding.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ def gemm(p):
     return p.Gemm(p.a, p.b, p.optional(p.c))
 
 
-@gemm.require("it is floating point, and its summand broadcasts as everywhere else")
+@gemm.require("its numbers may be multiplied by its factors, and its summand broadcasts as everywhere else")
 def _(m):
-    return is_float(m.a) and opset_of(m.root.graph) >= 7
+    plain = attribute(m.root, "alpha") == attribute(m.root, "beta") == 1.0
+    return (is_float(m.a) or plain) and opset_of(m.root.graph) >= 7
 
 
 def _turned(op, value, flip):
@@ -64,6 +65,13 @@ def _(g):
     more = [g.constant(g.normal(columns))] if g.flag() else []
     options = {"alpha": g.pick([1.0, 0.5]), "beta": g.pick([1.0, 2.0])}
     g.output(g.Gemm(g.input(a), second, *more, transA=flips[0], transB=flips[1], **options))
+
+
+@gemm.example
+def _(g):
+    a, b = (g.input(shape, g.INT32) for shape in ([3, 2], [2, 4]))
+    c = [g.input([4], g.INT32)] if g.flag() else []
+    g.output(g.Gemm(a, b, *c))
 
 
 class DecomposeGemm(Substitution):

@@ -3,9 +3,9 @@
     q, k, v ─ GroupQueryAttention ─ y      becomes      Reshape and Transpose of each, rotation of q and k, and then
                                                         MatMul ─ Mul ─ Add(causal mask) ─ Softmax ─ MatMul ─ y
 
-with the keys beyond seqlens_k of each sequence shut out. With a past the operator writes into a buffer in place, for
-which ONNX has no words: that stays, as do windows, sinks and quantized caches. A NaN in a key or value reaches the
-queries before it as well, where the kernel does not look at it. Fidelity: rounding.
+with the keys beyond seqlens_k of each sequence shut out. With a past see
+decompose-cached-attention; windows, sinks and quantized caches stay. A NaN in a key or value reaches the queries before
+it as well, where the kernel does not look at it. Fidelity: rounding.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ from graphopt_passes.legalize.scaled_dot_product import Mask, attend, join_heads
 from graphopt_passes.legalize.shaped import ShapedSubstitution
 
 DOMAIN = "com.microsoft"
-_TYPES = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
+TYPES = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
 _NAMES = ("q", "k", "v", "past_k", "past_v", "last", "total", "cos", "sin", "ids", "added")
 _INT64 = int(ir.DataType.INT64)
 
 
-def _of(m):
+def inputs_of(m):
+    """The inputs by name, None where there is none."""
     return dict(zip(_NAMES, [*m.inputs, *[None] * (len(_NAMES) - len(m.inputs))], strict=False))
 
 
 def _fits(m):
-    of, node = _of(m), m.attention
+    of, node = inputs_of(m), m.attention
     if of["past_k"] is not None or any(m.inputs[len(_NAMES) :]):
         return "it has a past, or inputs that ONNX has no words for"
     if attribute(node, "local_window_size") not in (None, -1) or attribute(node, "smooth_softmax"):
@@ -40,7 +41,7 @@ def _fits(m):
     if attribute(node, "causal") == 0 or attribute(node, "rotary_interleaved"):
         return "it is not causal, or rotates every other element"
     dims = dims_of(of["q"])
-    if dims is None or len(dims) != 3 or dims[2].number is None or of["q"].dtype not in _TYPES:
+    if dims is None or len(dims) != 3 or dims[2].number is None or of["q"].dtype not in TYPES:
         return "type or shape of the queries are not known"
     if attribute(node, "do_rotary") and (of["ids"] is not None or len(dims_of(of["cos"]) or ()) != 2):
         return "it has positions of its own"
@@ -48,7 +49,7 @@ def _fits(m):
 
 
 def _replace(op, m):
-    of, node = _of(m), m.attention
+    of, node = inputs_of(m), m.attention
     heads, groups = attribute(node, "num_heads"), attribute(node, "kv_num_heads")
     hidden = dims_of(of["q"])[2].number
     width = hidden // (heads + 2 * groups if of["k"] is None else heads)
@@ -61,7 +62,7 @@ def _replace(op, m):
     places = positions(op, q, 2, size)
     if attribute(node, "do_rotary"):
         angles = [op.Gather(of[name], places, axis=0) for name in ("cos", "sin")]
-        q, k = (_rotated(op, one, *angles, 2 * dims_of(of["cos"])[1].number, width) for one in (q, k))
+        q, k = (rotated(op, one, *angles, 2 * dims_of(of["cos"])[1].number, width) for one in (q, k))
     row = places[:, None] if size is not None else op.Unsqueeze(places, np.array([1], np.int64))
     causal = places <= row if size is not None else op.LessOrEqual(places, row)
     end = op.Reshape(op.Cast(of["last"], to=_INT64), np.array([-1, 1, 1, 1], np.int64))
@@ -74,7 +75,7 @@ def _replace(op, m):
     return (join_heads(op, done.answer, heads * width), k, v)[: len(node.outputs)]
 
 
-def _rotated(op, x, cos, sin, turned, width):
+def rotated(op, x, cos, sin, turned, width):
     """x [batch, heads, positions, width] with its first elements turned by [positions, turned / 2] angles."""
     sizes = [turned // 2] * 2 + ([width - turned] if width > turned else [])
     first, second, *rest = op.Split(x, np.array(sizes, np.int64), axis=3, outputs=len(sizes))

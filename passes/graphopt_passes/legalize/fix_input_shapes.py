@@ -2,9 +2,9 @@
 
     x[N, 3, ?, ?] ─ …      with --dim N=1 --dim x=1x3x48x192 becomes      x[1, 3, 48, 192] ─ …
 
-What `--dim` names is set. The rest stays dynamic, or with `rest=default` gets a size that suits the axis (1 for a
-batch), for backends that take only fixed shapes. Interior shapes follow by inference; the outputs are declared with
-the shapes that were inferred. Fidelity: exact, for inputs of these shapes.
+What `--dim` names is set, or stays as it is with `--dim N=open`. The rest stays dynamic, or with `rest=default` gets a
+size that suits the axis (1 for a batch), for backends that take only fixed shapes. Interior shapes follow by
+inference; the outputs are declared with the shapes that were inferred. Fidelity: exact, for inputs of these shapes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from graphopt.ir.infer import infer_shapes
 from graphopt.ir.symbolic import MADE_UP
 from graphopt.pipeline import Context, Pass, PassResult
 from graphopt.verify import check_dims, concrete_shapes, real_inputs
+from graphopt.verify.dims import OPEN
 
 
 class FixInputShapes(Pass):
@@ -47,10 +48,11 @@ class FixInputShapes(Pass):
             if None not in before and value.shape is not None:
                 continue
             named = [self._names(value, axis, context) for axis in range(len(before))]
+            left = [self._stays_open(value, axis, context) for axis in range(len(before))]
             dims = [
-                size if known is None and (self.options.rest == "default" or asked) else old
-                for size, known, asked, old in zip(
-                    chosen[value.name or ""], before, named, value.shape or chosen[value.name or ""], strict=True
+                size if known is None and not stays and (self.options.rest == "default" or asked) else old
+                for size, known, asked, stays, old in zip(
+                    chosen[value.name or ""], before, named, left, value.shape or chosen[value.name or ""], strict=True
                 )
             ]
             assumed = [
@@ -77,6 +79,12 @@ class FixInputShapes(Pass):
         dim = value.shape[axis] if value.shape is not None else None
         symbol = dim.value if isinstance(dim, ir.SymbolicDim) else None
         return value.name in context.dims or (symbol or "?") in context.dims
+
+
+    @staticmethod
+    def _stays_open(value: ir.Value, axis: int, context: Context) -> bool:
+        dim = value.shape[axis] if value.shape is not None else None
+        return isinstance(dim, ir.SymbolicDim) and context.dims.get(dim.value or "?") == OPEN
 
 
 def _forget(model: ir.Model) -> None:
