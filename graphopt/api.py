@@ -229,8 +229,9 @@ def optimize(
             tell(f"compile for {target.name}", len(steps) + 1, stages)
             place = Path(artifact) if artifact is not None else path.with_suffix(target.suffix)
             compiled = deploy(
-                target, path, place, original=source.fresh, samples=given, targets=targets, timeout=timeout
-            )
+                target, path, place, original=source.fresh, samples=given, targets=targets, timeout=timeout,
+                lossy=any(r.outcome == "applied" and r.fidelity == "lossy" for r in piped.records),
+            )  # fmt: skip
             report = replace(report, compile=compiled)
     report = replace(
         report, provenance=_provenance(final), seconds=time.perf_counter() - start,

@@ -11,6 +11,7 @@ import pytest
 from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+from graphopt import optimize
 from graphopt_backends.tflite.compiler import prepare
 from graphopt_backends.tflite.executor import open_file, run
 
@@ -116,3 +117,24 @@ def test_a_calibrated_network(network, activation, model, lowered, reference, sq
     for operator in written.flat.operators:
         if operator.builtin in INTEGER:
             assert written.flat.tensors[operator.outputs[0]].quantization is not None, operator.builtin
+
+
+@pytest.mark.parametrize("network", [_residual, _mobile])
+def test_a_quantized_model_of_the_users_is_deployed_in_integers_and_agrees_to_a_code(network, model, tmp_path: Path):
+    generator = np.random.default_rng(5)
+
+    def random(*shape: int) -> np.ndarray:
+        return generator.normal(size=shape).astype(np.float32)
+
+    shape = SHAPES[network.__name__[1:]]
+    nodes, constants = network(random)
+    onnx.save(model(nodes, {"x": random(*shape)}, constants, opset=17), tmp_path / "float.onnx")
+    quantize_static(
+        tmp_path / "float.onnx", tmp_path / "qdq.onnx", _Samples([{"x": random(*shape)} for _ in range(8)]),
+        quant_format=QuantFormat.QDQ, activation_type=QuantType.QInt8, weight_type=QuantType.QInt8, per_channel=True,
+    )  # fmt: skip
+    report = optimize(tmp_path / "qdq.onnx", backend="tflite", artifact=tmp_path / "m.tflite").report
+    assert report.status == "ok", report.reason
+    assert report.compile.execution.status == "passed"
+    assert report.compile.detail["operators"]["CONV_2D"] >= 1
+    assert report.compile.detail["operators"]["QUANTIZE"] <= 2
