@@ -5,7 +5,9 @@
 
 The same for Upsample. Both kernels are products of kernels of one axis, so a matrix for each axis is all there is,
 whatever the coordinate mode, antialias, exclude_outside or the rank. Elements outside of a cropped region get the
-extrapolation value by a Where. Sizes, scales and regions must be constants. Fidelity: exact for nearest, else rounding.
+extrapolation value by a Where. Sizes, scales and regions must be constants. Places are computed in float32, as
+onnxruntime does it; where one is within rounding of the border between two elements, runtimes differ in which of them
+is nearest. Fidelity: exact for nearest, else rounding.
 """
 
 from __future__ import annotations
@@ -55,6 +57,11 @@ def _(m):
     return is_float(m.x) and all(one.size * one.count <= _WHOLE for one in resampled(m.root))
 
 
+@by_matmul.require("no axis is filtered to the size that it has, which onnxruntime leaves as it is")
+def _(m):
+    return not attribute(m.root, "antialias") or all(one.size != one.count or one.idle for one in resampled(m.root))
+
+
 @nearest.replace
 def _(op, m):
     axes, value = resampled(m.root), m.x
@@ -96,46 +103,48 @@ def _extrapolated(op, m, value, axes):
     return op.Where(outside, np.array(attribute(m.root, "extrapolation_value"), m.x.dtype.numpy()), value)
 
 
-def _example(g, modes, ranks):
+_COORDINATES = (
+    "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize",
+)  # fmt: skip
+
+
+def _example(g, scales, **options):
+    """A Resize of the last two of four axes; odd numbers, so that no place lies within rounding of a border."""
     g.since(19)
-    mode, rank = g.pick(modes), g.pick(ranks)
-    sizes = [g.integer(1, 3), g.integer(1, 2), *(g.integer(2, 7) for _ in range(rank - 2))]
-    coordinates = [
-        "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize",
-    ]  # fmt: skip
-    options = {"coordinate_transformation_mode": g.pick(coordinates)}
-    lead = [1.0] * (rank - 2)
-    crops = options["coordinate_transformation_mode"] == "tf_crop_and_resize"
-    inputs = [None, None]
-    if crops:
-        roi = [*[0.0] * (rank - 2), 0.25, -0.25, *lead, g.pick([0.5, 1.25]), 0.75]
-        inputs[0] = g.constant(np.array(roi, np.float32))
+    sizes = [g.integer(1, 2), g.integer(1, 2), g.integer(2, 7), g.integer(2, 7)]
+    inputs = [None, g.constant(np.array([1, 1, *(g.pick(scales) for _ in "hw")], np.float32))]
+    if options["coordinate_transformation_mode"] == "tf_crop_and_resize":
+        region = [0, 0, 0.2331, -0.2713, 1, 1, g.pick([0.5171, 1.3137]), 0.7919]
+        inputs[0] = g.constant(np.array(region, np.float32))
         options["extrapolation_value"] = 2.0
-    if g.flag():
-        scales = [0.5, 0.6, 1.5, 2.0, 2.3] if crops else [0.5, 0.6, 1.0, 1.5, 2.0, 2.3]
-        inputs[1] = g.constant(np.array([*lead, *(g.pick(scales) for _ in "hw")], np.float32))
-    else:
-        inputs += [
-            g.constant(np.array([*sizes[: rank - 2], *(size + g.pick([-1, 1, 2, 3]) for size in sizes[-2:])], np.int64))
-        ]
-    if mode == "nearest":
-        options["nearest_mode"] = g.pick(["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"])
-    elif not crops and g.flag():
-        options["antialias"] = 1
-    if mode == "cubic":
-        options |= {"cubic_coeff_a": g.pick([-0.5, -0.75]), "exclude_outside": 0 if crops else g.integer(0, 1)}
-    x = g.input(sizes[:rank] if rank > 2 else sizes[2:] or [g.integer(2, 7), g.integer(2, 7)], static=True, finite=True)
-    g.output(g.Resize(x, *inputs, mode=mode, **options), rank)
+    elif scales == _ODD and g.flag():
+        counts = [size + g.pick([-1, 1, 2, 3]) for size in sizes[2:]]
+        inputs[1:] = [None, g.constant(np.array([*sizes[:2], *counts], np.int64))]
+    g.output(g.Resize(g.input(sizes, static=True, finite=True), *inputs, **options), 4)
+
+
+_ODD, _SURE = (0.5, 0.73, 1.37, 2.0, 2.3), (0.5, 0.73, 1.37, 2.0, 4.0)
 
 
 @nearest.example
 def _(g):
-    _example(g, ["nearest"], [4])
+    how = g.pick(_COORDINATES)
+    # the middle of an odd output lies on a border in half_pixel_symmetric, whatever the scale
+    scales = (2.0, 4.0) if how == "half_pixel_symmetric" else _SURE
+    rounding = g.pick(["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"])
+    _example(g, scales, mode="nearest", coordinate_transformation_mode=how, nearest_mode=rounding)
 
 
 @by_matmul.example
 def _(g):
-    _example(g, ["linear", "cubic"], [4])
+    how, options = g.pick(_COORDINATES), {"mode": g.pick(["linear", "cubic"])}
+    crops = how == "tf_crop_and_resize"
+    if options["mode"] == "cubic":
+        options |= {"cubic_coeff_a": g.pick([-0.5, -0.75]), "exclude_outside": 0 if crops else g.integer(0, 1)}
+    antialias = not crops and g.flag()
+    if antialias:
+        options["antialias"] = 1
+    _example(g, (0.5, 0.73, 1.5, 2.0, 2.3) if antialias else _ODD, coordinate_transformation_mode=how, **options)
 
 
 class DecomposeResize(ShapedSubstitution):
