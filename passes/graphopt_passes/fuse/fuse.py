@@ -18,6 +18,7 @@ from graphopt_passes.fuse.elu import FuseElu
 from graphopt_passes.fuse.flatten import FuseFlatten
 from graphopt_passes.fuse.gelu import FuseGelu
 from graphopt_passes.fuse.gemm import FuseGemm
+from graphopt_passes.fuse.global_pool import FuseGlobalPool
 from graphopt_passes.fuse.hard_swish import FuseHardSwish
 from graphopt_passes.fuse.instance_norm import FuseInstanceNorm
 from graphopt_passes.fuse.layer_norm import FuseLayerNorm
@@ -34,7 +35,7 @@ from graphopt_passes.fuse.swish import FuseSwish
 MEMBERS = (
     FuseConvBN, FuseConvScale, FuseConvBias, FuseLayerNorm, FuseRMSNorm, FuseInstanceNorm, FuseNormAffine, FuseSoftmax,
     FuseGelu, FuseSwish, FuseLeakyRelu, FuseElu, FuseHardSwish, FuseReductions, FuseEinsum, FuseFlatten, FuseGemm,
-    FuseLinear, FuseScaleConv, FusePad, FuseBatchNorm,
+    FuseLinear, FuseScaleConv, FusePad, FuseBatchNorm, FuseGlobalPool,
 )  # fmt: skip
 RULES = tuple(rule for member in MEMBERS for rule in member.rules)
 
