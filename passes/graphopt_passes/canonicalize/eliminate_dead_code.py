@@ -27,7 +27,7 @@ class EliminateDeadCode(Pass):
         functions = unused_functions(model)
         for identifier in functions:
             del model.functions[identifier]
-        weights = _unused_initializers(model)
+        weights = unused_initializers(model)
         parts = [(nodes, "nodes"), (weights, "initializers"), (len(functions), "functions")]
         return PassResult(sum(n for n, _ in parts), ", ".join(f"{n} {what}" for n, what in parts if n))
 
@@ -60,7 +60,8 @@ def _release(body: ir.Graph) -> None:
             node.replace_input_with(index, None)
 
 
-def _unused_initializers(model: ir.Model) -> int:
+def unused_initializers(model: ir.Model) -> int:
+    """Remove initializers that nothing reads, of all graphs; returns how many went."""
     removed = 0
     for graph in model.graphs():
         for name, value in list(graph.initializers.items()):

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from graphopt.ir.edit import Names, bodies, constant
 from graphopt.pipeline import Context, Pass, PassResult
-from graphopt_passes.canonicalize.eliminate_dead_code import sweep
+from graphopt_passes.canonicalize.eliminate_dead_code import sweep, unused_initializers
 
 
 class LocalizeConstants(Pass):
@@ -28,6 +28,7 @@ class LocalizeConstants(Pass):
         count = sum(_localize(body, names) for node in model.graph for body in bodies(node))
         if count:
             sweep(model.graph)
+            unused_initializers(model)
         return PassResult(count, f"{count} constants" if count else "")
 
 
