@@ -35,7 +35,10 @@ BINARY = {"MatMul", "Gemm", "Add", "Sub", "Mul", "Div", "Attention", "Equal", "M
 """Operators whose first two inputs are both data in a real model."""
 SETTINGS = {"axes", "axis", "depth", "k", "K", "repeats", "shape", "pads", "split", "starts", "ends", "steps", "sizes"}
 """Names of inputs that are constants in a real model."""
-SIZED_BY_VALUES = {"Compress", "NonZero", "Unique", "NonMaxSuppression", "TfIdfVectorizer"}
+SIZED_BY_VALUES = {
+    "Compress", "NonZero", "Unique", "NonMaxSuppression", "TfIdfVectorizer", "HannWindow", "HammingWindow",
+    "BlackmanWindow", "MelWeightMatrix", "Range",
+}  # fmt: skip
 
 
 @dataclass

@@ -165,7 +165,7 @@ class Rewriter:
             name = before.name
             woken.extend(readers(before))
             redirect(before, after)
-            if after in inherited and after.name != name and not after.is_graph_output():
+            if name and after in inherited and after.name != name and not after.is_graph_output():
                 before.name, after.name = None, name
         removed = self._erase(match.nodes, woken)
         for node, model in builder.like.items():

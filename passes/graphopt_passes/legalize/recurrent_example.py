@@ -16,7 +16,7 @@ def example(g: Any, kind: str, outputs: int, directions: int = 1) -> None:
     """A layer of one kind with random geometry, activations and optional inputs; its outputs are the graph's."""
     steps, batch, width, hidden = (g.integer(1, 3) for _ in range(4))
     rows = _GATES[kind] * hidden
-    x = g.Mul(g.input([steps, batch, width], static=True, finite=True), g.constant(0.1))
+    x = g.Tanh(g.input([steps, batch, width], static=True, finite=True))
     w, r = (_weight(g, directions, rows, size) for size in (width, hidden))
     b = _weight(g, directions, 2 * rows) if g.flag() else None
     lengths = g.constant(np.array([g.integer(1, steps) for _ in range(batch)], np.int32)) if g.flag() else None
