@@ -95,8 +95,8 @@ def markdown(found: list[dict[str, Any]]) -> str:
     """Both tools, model by model, and what it comes to."""
     lines = [
         "# .tflite files beside onnx2tf's", "",
-        "One run each on shared machines; both store images with their channels last, as onnx2tf does. Right: the largest",
-        "error is at most 1e-4 of an output's range, on real inputs.",
+        "One run each on shared machines; both have images with their channels last, as onnx2tf does. Right: the",
+        "largest error is at most 1e-4 of an output's range, on real inputs.",
         "Ratios, in geometric mean over the models that both converted rightly, are graphopt's over onnx2tf's.", "",
         "| model | right | | Transposes | | MB | | CPU s | | peak MB | | ms | |", "|---|" + "---|" * 12,
     ]  # fmt: skip
