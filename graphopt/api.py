@@ -8,13 +8,14 @@ No global state, no printing; a model given in memory is left as it is.
 
 from __future__ import annotations
 
+import itertools
 import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import onnx_ir as ir
 
@@ -27,6 +28,7 @@ from graphopt.legality import check, support_of
 from graphopt.options import changed
 from graphopt.pipeline import Context, PassManager, PipelineResult, Recipe, Step, make_backend
 from graphopt.pipeline.manager import OnFailure, Verify, no_collection
+from graphopt.pipeline.recipe import Step as RecipeStep
 from graphopt.pipeline.recipe import parse
 from graphopt.report.model import (
     Report,
@@ -36,7 +38,7 @@ from graphopt.report.model import (
 from graphopt.rewrite import NearMiss
 from graphopt.source import Source, file_facts
 from graphopt.support.backend import Backend
-from graphopt.verify import check_dims
+from graphopt.verify import check_dims, give_values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,6 +99,8 @@ name = "canonicalize"
 """
 """What a run without a backend and without a recipe applies."""
 
+_VALUES_PASS = "fix-input-values"
+
 Listener = Callable[[str, int, int], None]
 """Told what begins now, its position, and how many steps there are."""
 
@@ -140,6 +144,7 @@ def optimize(
     backend: str | Backend | None = None,
     recipe: Recipe | str | None = None,
     dims: Mapping[str, int | tuple[int, ...]] | None = None,
+    values: Mapping[str, Any] | None = None,
     calibration: Data | None = None,
     samples: int = 4,
     verify: Verify = "final",
@@ -161,6 +166,7 @@ def optimize(
             compiles nothing. Its own options win over those of a recipe.
         recipe: what to apply, a `Recipe` or its TOML text; the backend's own recipe, or the default one, where None.
         dims: sizes of dynamic dimensions by name, or whole shapes by input name.
+        values: of inputs that become constants, by name: a number, a list, an array, or text as "16000" and "0,1".
         calibration: the user's samples, for verification and for passes that need statistics.
         samples: how many inputs to compare on.
         verify: see `graphopt.pipeline.PassManager`.
@@ -183,7 +189,7 @@ def optimize(
     tell = on_progress or (lambda name, position, count: None)
     target = make_backend(backend) if isinstance(backend, str) else backend
     source = Source(model)
-    chosen = _recipe(recipe, target)
+    chosen = _at_values(_recipe(recipe, target), values or {})
     if target is not None:
         if chosen.backend:
             target = type(target)(**{**chosen.backend, **changed(target.options)})
@@ -196,8 +202,18 @@ def optimize(
     check_dims(first, dims)
     facts = source.facts(first, hashes)
     before = support_of(first, target, dims)
+    settled: dict[str, Any] = {}
+    for step in steps:
+        settled = {**step.one.input_values, **settled}  # the first that takes an input leaves none to take
+    give_values(first, settled, dims)
+
+    def original() -> ir.Model:
+        model = source.fresh()
+        give_values(model, settled, dims)
+        return model
+
     executes = verify != "off" or (target is not None and compile)
-    given = _samples(first, dims, calibration, samples) if executes or calibration is not None else []
+    given = _samples(first, dims, calibration, samples, settled) if executes or calibration is not None else []
     stages = len(steps) + 2
 
     manager = PassManager(
@@ -206,10 +222,10 @@ def optimize(
     )  # fmt: skip
     context = Context(
         backend=target, dims=dims, explain=frozenset(explain),
-        calibration=None if calibration is None else lambda: _iterate(calibration, source.fresh(), dims),
+        calibration=None if calibration is None else lambda: _iterate(calibration, original(), dims, settled),
     )  # fmt: skip
     ready = [first]
-    piped = manager.run(lambda: ready.pop() if ready else source.fresh(), context)
+    piped = manager.run(lambda: ready.pop() if ready else original(), context)
     final = _finish(piped.model)
     report = Report(
         backend=target.name if target is not None else None, status="ok", input=facts, output=None,
@@ -229,7 +245,7 @@ def optimize(
             tell(f"compile for {target.name}", len(steps) + 1, stages)
             place = Path(artifact) if artifact is not None else path.with_suffix(target.suffix)
             compiled = deploy(
-                target, path, place, original=source.fresh, samples=given, targets=targets, timeout=timeout,
+                target, path, place, original=original, samples=given, targets=targets, timeout=timeout,
                 lossy=any(r.outcome == "applied" and r.fidelity == "lossy" for r in piped.records),
             )  # fmt: skip
             report = replace(report, compile=compiled)
@@ -250,6 +266,15 @@ def _recipe(recipe: Recipe | str | None, target: Backend | None) -> Recipe:
     return parse(DEFAULT_RECIPE if target is None else target.recipe()).at_home("graphopt")
 
 
+def _at_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """The recipe with the inputs of these values made constants first."""
+    if not values:
+        return recipe
+    plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in values.items()}
+    step = RecipeStep(_VALUES_PASS, {"values": plain})
+    return replace(recipe, steps=(step, *recipe.steps))
+
+
 def default_recipe(backend: Backend | None) -> Recipe:
     """The recipe that a run without one applies."""
     return _recipe(None, backend)
@@ -264,28 +289,35 @@ def _check_targets(target: Backend | None, targets: Sequence[str]) -> None:
 
 
 def _iterate(
-    data: Data, model: ir.Model, dims: Mapping[str, int | tuple[int, ...]]
+    data: Data, model: ir.Model, dims: Mapping[str, int | tuple[int, ...]], settled: Mapping[str, Any]
 ) -> Iterator[Mapping[str, np.ndarray]]:
+    """The user's samples, without the inputs whose value is settled."""
     from graphopt.verify import iterate
 
-    return iterate(data.path, model, dims=dims, mean=data.mean, std=data.std, layout=data.layout)
+    for sample in iterate(data.path, model, dims=dims, mean=data.mean, std=data.std, layout=data.layout):
+        for name in settled:
+            kept = model.graph.initializers[name].const_value
+            if name in sample and kept is not None and kept.numpy().tolist() != sample[name].tolist():
+                raise UserError(
+                    f"{data.path} has another {name!r} than the run is to have: leave it out of the samples"
+                )
+        yield {name: array for name, array in sample.items() if name not in settled}
 
 
 def _samples(
-    model: ir.Model, dims: Mapping[str, int | tuple[int, ...]], data: Data | None, count: int
+    model: ir.Model,
+    dims: Mapping[str, int | tuple[int, ...]],
+    data: Data | None,
+    count: int,
+    settled: Mapping[str, Any],
 ) -> list[Mapping[str, np.ndarray]]:
-    if data is None:
-        if not count:
-            return []
-        from graphopt.verify import generate
+    if data is not None:
+        return list(itertools.islice(_iterate(data, model, dims, settled), count))
+    if not count:
+        return []
+    from graphopt.verify import generate
 
-        return list(generate(model, dims=dims, samples=count))
-    found: list[Mapping[str, np.ndarray]] = []
-    for sample in _iterate(data, model, dims):
-        found.append(sample)
-        if len(found) >= count:
-            break
-    return found
+    return list(generate(model, dims=dims, samples=count))
 
 
 def _finish(model: ir.Model) -> ir.Model:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from graphopt.support.backend import Backend
 
 _OPSET_PASS = "convert-opset"
-_BEFORE_OPSET = ("upgrade-ir", "fix-input-shapes")
+_BEFORE_OPSET = ("fix-input-values", "upgrade-ir", "fix-input-shapes")
 
 
 @click.command("run")
@@ -46,6 +46,11 @@ _BEFORE_OPSET = ("upgrade-ir", "fix-input-shapes")
     "with the nodes named, where that would change what it computes.",
 )  # fmt: skip
 @options.dims
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE",
+    help="Make an input a constant (sr=16000, pads=0,1,1,0): it leaves the signature, and what it decides, as the "
+    "branch of an If, is decided now. Several times.",
+)  # fmt: skip
 @click.option(
     "--calibration", metavar="DATA",
     help="Your samples, to compare on and for passes that need statistics: a .npz, a .npy, a folder of them, or a "
@@ -82,6 +87,7 @@ def command(
     only: bool,
     opset: int | None,
     dims: tuple[str, ...],
+    settings: tuple[str, ...],
     calibration: str | None,
     mean: str | None,
     std: str | None,
@@ -106,11 +112,12 @@ def command(
       graphopt run model.onnx -b tflite -b snpe --dim batch=1 -o out/
       graphopt run model.onnx -p fuse-conv-bn --only -o x.onnx
       graphopt run model.onnx --opset 20 -o newer.onnx
+      graphopt run voice.onnx -b tflite --set sr=16000 -o out/
     """
     from graphopt.api import Data, default_recipe, optimize
     from graphopt.pipeline import make_backend
     from graphopt.pipeline.recipe import Recipe, from_specs, read
-    from graphopt.verify import parse_dims
+    from graphopt.verify import parse_dims, parse_values
 
     with options.clean_stdout():
         specs = [options.with_io_layout(spec, io_layout) for spec in options.flat(backends)]
@@ -121,7 +128,7 @@ def command(
         raise UserError(f"-o {output} is one file, and there are {len(goals)} backends: give a folder, as out/")
     if output == "-" and as_json:
         raise UserError("-o - and --json both want standard output: leave out one")
-    sizes = parse_dims(dims)
+    sizes, values = parse_dims(dims), parse_values(settings)
     data = None
     if calibration is not None:
         data = Data(Path(calibration), _numbers(mean, "--mean"), _numbers(std, "--std"), layout)
@@ -135,7 +142,7 @@ def command(
                     base = Recipe(()) if only else read(recipe) if recipe else default_recipe(goal)
                     chosen = _at_opset(base + from_specs(passes), opset)
                     result = optimize(
-                        path, backend=goal, recipe=chosen, dims=sizes, calibration=data,
+                        path, backend=goal, recipe=chosen, dims=sizes, values=values, calibration=data,
                         samples=samples, verify=verify, on_failure=on_failure, compile=compiles,
                         targets=options.flat(targets) if goal else (), output=places.model, artifact=places.artifact,
                         explain=explain, timeout=timeout, on_progress=listener,

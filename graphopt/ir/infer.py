@@ -170,8 +170,13 @@ def _forget(proto: onnx.GraphProto, graph: ir.Graph) -> None:
             if attribute.type == ir.AttributeType.GRAPH and not attribute.is_ref():
                 body = inner[name].g
                 for value, given in zip(attribute.value.inputs, body.input, strict=True):
-                    if shape_of(value) is None and given.type.HasField("tensor_type"):
+                    proven = shape_of(value)
+                    if not given.type.HasField("tensor_type"):
+                        continue
+                    if proven is None:
                         given.type.tensor_type.ClearField("shape")
+                    else:
+                        _write_dims(given.type, [d if isinstance(d, int) else d.value for d in proven])
                 _forget(body, attribute.value)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
+from graphopt.ir.carried import learn_carried
 from graphopt.ir.content import dims_of
 from graphopt.ir.edit import bodies, shape_of
 from graphopt.ir.infer_node import infer_node
@@ -38,6 +39,7 @@ def _walk(graph: ir.Graph, better: set[ir.Value]) -> int:
     """One walk; `better` are the values of which more is known than before."""
     learnt = 0
     for node in graph:
+        learnt += learn_carried(node, better, _walk)
         for body in bodies(node):
             learnt += _walk(body, better)
         if not node.outputs:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 import onnx_ir as ir
 
-from graphopt.ir.edit import nodes_of
+from graphopt.ir.edit import bodies, nodes_of, static_shape
 from graphopt.ir.validate import describe
 from graphopt.legalize.plan import Plan, Planner
 from graphopt.rewrite import Rewrite, Rule
 from graphopt.rewrite.apply import Rewriter
 from graphopt.support.backend import Costs
 from graphopt.support.table import Table
+
+Words = Callable[[ir.Node], str | None]
+"""Tells what to do about a node that nothing replaces, None where it knows nothing."""
+
+_UNKNOWN = "no rule is known that replaces it: change the model there, or register a substitution"
+_VAGUE = "the condition on"
+"""How a reason begins that says nothing to who has not read the rule."""
+_MOST_KINDS, _MOST_TOLD = 10, 3
+"""Operators up to which a rule counts as made for each of them, and rules whose words are passed on."""
 
 
 @dataclass
@@ -25,7 +33,7 @@ class Legalized:
     Attributes:
         rewrites: rule by rule.
         illegal: nodes that stayed illegal, by name, with the plan that found no way.
-        words: for nodes that no rule is known for, by name, what to do instead.
+        words: what to do about nodes that no rule was made for, by name; "" where the table knows better.
     """
 
     rewrites: list[Rewrite] = field(default_factory=list)
@@ -39,25 +47,34 @@ class Legalized:
 
     @property
     def advice(self) -> dict[str, str]:
-        """For each node that stayed illegal, by name: what was tried and why it was no way."""
-        return {node: _told(plan, self.words.get(node, _UNKNOWN)) for node, plan in self.illegal.items()}
+        """For nodes that stayed illegal, by name: what was tried and why it was no way, or what to do instead."""
+        told = {node: _told(plan) or self.words.get(node, "") for node, plan in self.illegal.items()}
+        return {node: words for node, words in told.items() if words}
 
-    def refuse(self, node: ir.Node, plan: Plan, words: Mapping[str, str]) -> None:
+    def refuse(self, node: ir.Node, plan: Plan, words: Words) -> None:
         """Note a node that stays illegal."""
         name = describe(node).removeprefix("-> ")
         self.illegal[name] = plan
-        told = words.get(node.op_type) if node.domain in ("", "ai.onnx", "ai.onnx.ml") else None
-        if told is not None:
-            self.words[name] = told
+        told = words(node)
+        # Of sizes that are not known the table itself says what to do.
+        if told is None and (_is_fixed(node) or any(True for _ in bodies(node))):
+            told = _UNKNOWN
+        self.words[name] = told or ""
 
 
-_UNKNOWN = "no rule is known that replaces it: change the model there, or register a substitution"
+def _is_fixed(node: ir.Node) -> bool:
+    return all(static_shape(value) is not None for value in (*node.inputs, *node.outputs) if value is not None)
 
 
-def _told(plan: Plan, words: str) -> str:
-    if not plan.tried:
-        return words
-    return "legalize found no way: " + "; ".join(f"{one.rule}: {one.reason}" for one in plan.tried)
+def _told(plan: Plan) -> str:
+    """What the rules that were made for the operator say, or those that got furthest; "" where there are none."""
+    ours = [one for one in plan.tried if one.reach or one.kinds <= _MOST_KINDS]
+    ours.sort(key=lambda one: (-one.reach, one.reason.startswith(_VAGUE), one.kinds))
+    # Rules that differ in a number are one rule in several sizes, and two of the same words say it once.
+    first = {one.rule.rstrip("-0123456789"): one for one in reversed(ours)}
+    said = {one.reason: one.rule for one in ours if first[one.rule.rstrip("-0123456789")] is one}
+    told = [f"{rule}: {reason}" for reason, rule in said.items()][:_MOST_TOLD]
+    return f"legalize found no way: {'; '.join(told)}" if told else ""
 
 
 def legalize(
@@ -66,7 +83,7 @@ def legalize(
     rules: Sequence[Rule],
     costs: Costs,
     made_by: str = "",
-    words: Mapping[str, str] = MappingProxyType({}),
+    words: Words = lambda node: None,
 ) -> Legalized:
     """Replace what a backend does not take by what it takes, wherever a chain of rules leads there.
 
@@ -76,7 +93,7 @@ def legalize(
         rules: what may be used; see `substitutions`.
         costs: the backend's weights.
         made_by: name of the pass, stamped on new nodes.
-        words: for operators that nothing replaces, what to do instead.
+        words: what to do about nodes that nothing replaces.
     """
     done = Legalized()
     planner = Planner(table, rules, costs, model.graph.opset_imports)

@@ -32,10 +32,19 @@ _READ: Final = 256
 
 @dataclass(frozen=True)
 class Tried:
-    """A rule that was looked at and what came of it."""
+    """A rule that was looked at and what came of it.
+
+    Attributes:
+        rule: its name.
+        reason: why it is no way.
+        kinds: how many operators it is for.
+        reach: how far it got: 0 where it does not match, 1 where it declined, 2 where what it makes is no better.
+    """
 
     rule: str
     reason: str
+    kinds: int = 1
+    reach: int = 0
 
 
 @dataclass(frozen=True)
@@ -111,32 +120,34 @@ class Planner:
         tried: list[Tried] = []
         for rule in self._rules.get((node.domain, node.op_type), ()):
             answer = self._try(node, rule)
-            if isinstance(answer, str):
-                tried.append(Tried(rule.name, answer))
+            if isinstance(answer, Tried):
+                tried.append(answer)
             elif answer < best:
                 best, chosen = answer, rule
         return Plan(chosen, best, reasons, tuple(tried))
 
-    def _try(self, node: ir.Node, rule: Rule) -> float | str:
+    def _try(self, node: ir.Node, rule: Rule) -> float | Tried:
         """What it costs to apply a rule and legalize what it makes, or why that is no way."""
+        kinds = len(rule.roots[0].types)
         if any(True for _ in bodies(node)):
-            return "it has a body, which no rule is tried on"
+            return Tried(rule.name, "it has a body, which no rule is tried on", kinds)
         model, copy = isolate(node, self._opsets, rule.depth - 1)
         match = rule.match(copy)
         if match is None:
             why = rule.why_not(copy)
-            return why[1] if why is not None else "it does not match"
+            return Tried(rule.name, why[1] if why is not None else "it does not match", kinds)
         rewriter = Rewriter(model)
         applied = rewriter.apply(rule, match)
         if applied is None:
-            return rewriter.declined
+            return Tried(rule.name, rewriter.declined, kinds, reach=1)
         total = 0.0
         for made in applied.made:
             if made.graph is None or made.op_type == "Identity" or _foldable(made):
                 continue
             plan = self.plan(made)
             if plan.hopeless:
-                return f"it makes {made.op_type}, which is not taken either: {_last(plan)}"
+                reason = f"it makes {made.op_type}, which is not taken either: {_last(plan)}"
+                return Tried(rule.name, reason, kinds, reach=2)
             total += plan.cost
         return total
 

@@ -90,6 +90,11 @@ class Pass(abc.ABC):
         """
 
     @property
+    def input_values(self) -> Mapping[str, Any]:
+        """Inputs that it takes away, with the value that it gives them: the original is compared at these values."""
+        return {}
+
+    @property
     def spec(self) -> str:
         """The pass as `-p` takes it, with the options that are not at their defaults."""
         told = [f"{k}={v}" for k, v in self.changed_options().items()]

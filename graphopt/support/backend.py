@@ -147,6 +147,14 @@ class Backend(abc.ABC):
         """The TOML recipe that this backend's models go through by default: `recipe.toml` beside the class."""
         return (self._folder() / "recipe.toml").read_text(encoding="utf-8")
 
+    def quantization(self) -> str | None:
+        """The TOML of its quantization schemes: `quantize.toml` beside the class, None where there is none.
+
+        See `graphopt.quantize.scheme` for the format.
+        """
+        file = self._folder() / "quantize.toml"
+        return file.read_text(encoding="utf-8") if file.is_file() else None
+
     @abc.abstractmethod
     def toolchain(self) -> str | None:
         """Distribution and version of the installed vendor package, or None where it is not installed."""

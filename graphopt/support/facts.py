@@ -200,9 +200,11 @@ def _quantization(node: ir.Node) -> dict[str, Fact]:
         if source is None or quantized is None:
             continue
         if constant(quantized) is None:
-            known["qdq.activation"] = _dtype(quantized) if closed else "input only"
-            if known.get("qdq.zero_point") != "other":
-                known["qdq.zero_point"] = _zero_point(source)
+            # What is not quantized behind it computes with numbers: the conversion in front is a node of its own.
+            if closed:
+                known["qdq.activation"] = _dtype(quantized)
+                if known.get("qdq.zero_point") != "other":
+                    known["qdq.zero_point"] = _zero_point(source)
         elif _dtype(quantized) == "int32":
             known["qdq.bias"] = "int32"
         elif known["qdq.weight"] == "none":

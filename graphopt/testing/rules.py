@@ -15,7 +15,7 @@ from graphopt.ir import infer_shapes, load, to_proto, validate
 from graphopt.pipeline import PASSES, Pass, RewritePass
 from graphopt.rewrite import Rule, apply_rules
 from graphopt.testing.sketch import Sketch
-from graphopt.verify import compare, holds, run
+from graphopt.verify import compare, holds, precision, run
 from graphopt.verify.execute import ExecutionFailed
 
 SEEDS = 3
@@ -69,7 +69,7 @@ def check_rule(rule: Rule, source: random.Random, opset: int = 17) -> None:
 
 def _compare(rule: Rule, before: ir.Model, after: ir.Model, feeds: Mapping[str, np.ndarray]) -> None:
     expected, actual = (_run(model, feeds) for model in (before, after))
-    ok, reason = holds(rule.fidelity, compare(expected, actual))
+    ok, reason = holds(rule.fidelity, compare(expected, actual), roundoff=precision(before))
     if not ok:
         raise RuleFailure(f"rule {rule.name} does not keep its fidelity ({rule.fidelity}): {reason}")
 

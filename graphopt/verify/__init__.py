@@ -20,21 +20,22 @@ if TYPE_CHECKING:
     from graphopt.verify.oracle import answers, run_reference
     from graphopt.verify.scale import natural_scale
     from graphopt.verify.types import Array, Sample
+    from graphopt.verify.values import give_values, parse_values
 
 # The module of each public name. They are imported on first use: the command line starts without onnxruntime.
 _HOMES = {
     "Array": "types", "ExecutionFailed": "execute", "Fidelity": "fidelity", "OutputError": "metrics",
     "Runner": "execute", "Sample": "types", "Verification": "fidelity", "answers": "oracle", "check_dims": "dims",
-    "compare": "metrics",
-    "concrete_shapes": "dims", "generate": "inputs", "holds": "fidelity", "iterate": "data", "judge": "fidelity",
-    "load": "data", "natural_scale": "scale", "noise_floor": "conditioning", "parse_dims": "dims",
-    "precision": "conditioning", "real_inputs": "dims", "run": "execute", "run_reference": "oracle",
+    "compare": "metrics", "concrete_shapes": "dims", "generate": "inputs", "give_values": "values",
+    "holds": "fidelity", "iterate": "data", "judge": "fidelity", "load": "data", "natural_scale": "scale",
+    "noise_floor": "conditioning", "parse_dims": "dims", "parse_values": "values", "precision": "conditioning",
+    "real_inputs": "dims", "run": "execute", "run_reference": "oracle",
 }  # fmt: skip
 
 __all__ = [
     "Array", "ExecutionFailed", "Fidelity", "OutputError", "Runner", "Sample", "Verification", "answers", "check_dims",
-    "compare", "concrete_shapes", "generate", "holds", "iterate", "judge", "load", "natural_scale", "noise_floor",
-    "parse_dims", "precision", "real_inputs", "run", "run_reference",
+    "compare", "concrete_shapes", "generate", "give_values", "holds", "iterate", "judge", "load", "natural_scale",
+    "noise_floor", "parse_dims", "parse_values", "precision", "real_inputs", "run", "run_reference",
 ]  # fmt: skip
 
 

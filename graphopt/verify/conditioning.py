@@ -19,6 +19,9 @@ from graphopt.verify.types import Array, Sample
 WEIGHT_BYTES = 64 << 20
 TRIALS = 2
 
+_CODED, _CODE_ROUNDOFF = ("DynamicQuantizeLSTM",), 2.0**-9
+"""Operators that round their operands to 256 codes over their range, and half such a code."""
+
 _BITS = {2: np.int16, 4: np.int32, 8: np.int64}
 
 
@@ -63,7 +66,11 @@ def noise_floor(
 
 
 def precision(model: ir.Model) -> float:
-    """The unit roundoff of the coarsest floating-point type that the model computes in; that of float32 at least."""
+    """The unit roundoff of the coarsest type that the model computes in, that of float32 at least.
+
+    Of an operator that takes floats and rounds them to 256 codes inside, half a code counts.
+    """
+    coded = any(node.op_type in _CODED and node.domain == "com.microsoft" for node in model.graph.all_nodes())
     types = {value.dtype for node in model.graph.all_nodes() for value in node.outputs}
     types |= {
         ir.DataType(node.attributes["to"].as_int())
@@ -72,7 +79,9 @@ def precision(model: ir.Model) -> float:
     }
     types |= {value.dtype for graph in model.graphs() for value in (*graph.inputs, *graph.initializers.values())}
     wanted = [ir.DataType.FLOAT16, ir.DataType.BFLOAT16]
-    return max([2.0**-24, *(unit_roundoff(kind.numpy()) for kind in wanted if kind in types)])
+    return max(
+        [_CODE_ROUNDOFF if coded else 2.0**-24, *(unit_roundoff(kind.numpy()) for kind in wanted if kind in types)]
+    )
 
 
 def nudge(array: Array, rng: np.random.Generator, roundoff: float | None = None) -> Array:

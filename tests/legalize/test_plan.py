@@ -137,6 +137,57 @@ def test_a_node_that_nothing_helps_stays_and_says_what_was_tried() -> None:
     assert "sum-of-squares: it makes ReduceSum, which is not taken either" in done.advice["squares"]
 
 
+MANY = (*(f"Operator{number}" for number in range(20)), "ReduceSumSquare")
+
+
+def failing(name: str, *kinds: str, when: str = "", declines: bool = True) -> Rule:
+    """A rule that makes nothing of its operators: it declines, or it does not even match."""
+    one = rule(name, fidelity="rounding")(lambda p: p.op(kinds or ("ReduceSumSquare",), p.x))
+
+    @one.require(when)
+    def _(m: Any) -> bool | str:
+        return declines or when
+
+    @one.replace
+    def _(op: Any, m: Any) -> Any:
+        raise op.decline(when)
+
+    return one
+
+
+def advice(*rules: Rule) -> str:
+    _, done = made(SQUARES.replace("y = R", "[squares] y = R"), takes("Mul"), *rules)
+    return done.advice["squares"]
+
+
+def test_the_advice_names_three_rules_at_most_and_those_that_got_furthest_first() -> None:
+    rules = [failing(f"rule-{letter}", when=f"it is {letter}") for letter in "abcd"]
+    assert advice(*rules, via_sum).split("; ") == [
+        "legalize found no way: sum-of-squares: it makes ReduceSum, which is not taken either: "
+        "no probe of ReduceSum has been measured",
+        "rule-a: it is a",
+        "rule-b: it is b",
+    ]
+
+
+def test_rules_for_everything_are_named_only_where_they_match() -> None:
+    silent, loud = failing("silent", *MANY, declines=False), failing("loud", *MANY, when="it is late")
+    assert advice(silent) == "no rule is known that replaces it: change the model there, or register a substitution"
+    assert advice(silent, loud) == "legalize found no way: loud: it is late"
+
+
+def test_sizes_of_one_rule_are_told_once() -> None:
+    assert advice(*(failing(f"one-{n}", when=f"number {n}") for n in (1, 2, 3))) == (
+        "legalize found no way: one-1: number 1"
+    )
+
+
+def test_of_a_node_whose_sizes_are_open_the_table_tells_what_to_do() -> None:
+    _, done = made("g (float[N,3] x) => (float y) { y = ReduceSumSquare<keepdims = 0>(x) }", takes("Mul"))
+    assert len(done.illegal) == 1
+    assert not done.advice
+
+
 def test_the_same_operator_may_be_legal_here_and_not_there() -> None:
     text = """g (float[2,3] x) => (float y) {
         wide = Cast<to = 11>(x)

@@ -16,10 +16,12 @@ from graphopt.verify import generate, run
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(file.name.removesuffix(".before.txt") for file in GOLDEN.glob("*.before.txt"))
-INTERNAL = {"fix-input-shapes", "hard-sigmoid-first", "legalize"}
+INTERNAL = {"fix-input-shapes", "fix-input-values", "hard-sigmoid-first", "legalize"}
 """Passes that depend on the run around them, tested where that is."""
 NO_KERNEL = ("opset-6", "training-dropout-kept", "causal-conv", "linear-attention", "flex-attention")
 """Cases of an opset that no oracle executes any more, or that onnxruntime does not know yet."""
+CODED = ("decompose-quantized-recurrent",)
+"""Cases whose original rounds activations to 256 codes, which is all that they and their replacement differ in."""
 
 
 def text_of(model: ir.Model) -> str:
@@ -48,7 +50,8 @@ def test_the_golden_graphs_compute_the_same(case: str) -> None:
     for expected, actual in zip(run(before, samples), run(after, samples), strict=True):
         assert list(expected) == list(actual)
         for name, array in expected.items():
-            np.testing.assert_allclose(actual[name], array, rtol=1e-4, atol=1e-5)
+            atol = 0.02 if case.startswith(CODED) else 1e-5
+            np.testing.assert_allclose(actual[name], array, rtol=1e-4, atol=atol)
 
 
 def test_every_pass_of_the_package_has_a_golden_graph() -> None:

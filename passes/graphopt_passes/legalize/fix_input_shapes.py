@@ -14,7 +14,7 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from graphopt.ir.edit import nodes_of, owners, shape_of
+from graphopt.ir.edit import bodies, nodes_of, owners, shape_of
 from graphopt.ir.infer import infer_shapes
 from graphopt.ir.symbolic import MADE_UP
 from graphopt.pipeline import Context, Pass, PassResult
@@ -41,7 +41,7 @@ class FixInputShapes(Pass):
         check_dims(model, context.dims)
         if not context.dims and self.options.rest == "keep":
             return PassResult(0)
-        chosen = concrete_shapes(model, context.dims)
+        chosen = concrete_shapes(model, self._like_samples(model, context))
         fixed = []
         for value in real_inputs(model):
             before = [d if isinstance(d, int) and d >= 0 else None for d in value.shape or ()]
@@ -74,12 +74,23 @@ class FixInputShapes(Pass):
         return PassResult(len(fixed), ", ".join(fixed))
 
     @staticmethod
+    def _like_samples(model: ir.Model, context: Context) -> dict[str, int | tuple[int, ...]]:
+        """What --dim says, and for the inputs that it says nothing of the shape of the user's first sample."""
+        dims = dict(context.dims)
+        first = next(iter(context.calibration()), {}) if context.calibration is not None else {}
+        for value in real_inputs(model):
+            array = first.get(value.name or "")
+            symbols = {dim.value for dim in value.shape or () if isinstance(dim, ir.SymbolicDim)}
+            if array is not None and value.name not in dims and not symbols & dims.keys() and "?" not in dims:
+                dims[value.name or ""] = array.shape
+        return dims
+
+    @staticmethod
     def _names(value: ir.Value, axis: int, context: Context) -> bool:
         """Whether --dim says something of an axis."""
         dim = value.shape[axis] if value.shape is not None else None
         symbol = dim.value if isinstance(dim, ir.SymbolicDim) else None
         return value.name in context.dims or (symbol or "?") in context.dims
-
 
     @staticmethod
     def _stays_open(value: ir.Value, axis: int, context: Context) -> bool:
@@ -93,7 +104,7 @@ def _forget(model: ir.Model) -> None:
         for value in owner.inputs:
             value.meta.pop("graphopt.shape", None)
         for node in nodes_of(owner):
-            for value in node.outputs:
+            for value in (*node.outputs, *(value for body in bodies(node) for value in body.inputs)):
                 value.meta.pop("graphopt.shape", None)
                 value.meta.pop("graphopt.partial", None)
 

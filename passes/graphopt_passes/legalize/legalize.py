@@ -10,7 +10,13 @@ chain helps stays as it is, and the report says what was tried. Fidelity: roundi
 
 from __future__ import annotations
 
+from functools import partial
+from math import prod
+
+import onnx_ir as ir
+
 from graphopt.ir import infer_shapes
+from graphopt.ir.edit import bodies, constant, static_shape
 from graphopt.legalize import legalize, substitutions
 from graphopt.pipeline import Context, Pass, PassResult
 from graphopt.support.work import work
@@ -38,6 +44,41 @@ _WORDS = {
 """What to do about operators that nothing replaces."""
 
 
+_SMALL = 8
+"""Elements up to which an input is a setting rather than data."""
+
+
+def _advised(inputs: frozenset[ir.Value], node: ir.Node) -> str | None:
+    """What to do about a node that nothing replaces, in a model with these inputs."""
+    if node.domain not in ("", "ai.onnx", "ai.onnx.ml"):
+        return None
+    settings = _settings(node.inputs[0], inputs) if node.op_type in ("If", "Loop") else None
+    if settings:
+        return f"what it does hangs on an input: fix it with {' '.join(f'--set {name}=VALUE' for name in settings)}"
+    return _WORDS.get(node.op_type)
+
+
+def _settings(value: ir.Value | None, inputs: frozenset[ir.Value]) -> list[str] | None:
+    """The inputs of the model that a value is computed from; None where they are data, or not all are such inputs."""
+    found, seen, waiting = dict[str, None](), set(), [value]
+    while waiting:
+        one = waiting.pop()
+        if one is None or one in seen or constant(one) is not None:
+            continue
+        seen.add(one)
+        maker = one.producer()
+        if maker is not None:
+            if any(True for _ in bodies(maker)):
+                return None
+            waiting += maker.inputs
+            continue
+        shape = static_shape(one)
+        if one not in inputs or shape is None or prod(shape) > _SMALL:
+            return None
+        found[one.name or ""] = None
+    return sorted(found)
+
+
 class Legalize(Pass):
     """Replace what the backend does not take by what it takes."""
 
@@ -53,7 +94,14 @@ class Legalize(Pass):
         rules, problems = substitutions()
         backend, before = context.backend, work(model)
         offered = [rule for _, rule in rules]
-        done = legalize(model, backend.table(), offered, backend.costs, made_by=self.name, words=_WORDS)
+        done = legalize(
+            model,
+            backend.table(),
+            offered,
+            backend.costs,
+            made_by=self.name,
+            words=partial(_advised, frozenset(model.graph.inputs)),
+        )
         told = [f"{name} {count}" for name, count in sorted(done.counts.items())]
         told += [f"{len(done.illegal)} nodes stay illegal"] if done.illegal else []
         infer_shapes(model)

@@ -1,0 +1,157 @@
+"""Weight-only quantization: codes and a DequantizeLinear in place of weights; activations stay in float.
+
+    w     becomes     DequantizeLinear(codes of w, scales)
+
+One scale for each output channel, for each row of a table, or for each block of weights along the reduced axis
+(DequantizeLinear with block_size, opset 21).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from graphopt.calibrate import Moment, layer_of
+from graphopt.ir.edit import Names, add_constant, mark, nodes_of, set_shape
+from graphopt.quantize.grid import Grid, of_weights, store
+from graphopt.quantize.insert import drop_unread
+from graphopt.quantize.methods.rounding import round_weights
+from graphopt.quantize.scheme import Codes, Scheme
+from graphopt.quantize.units import numbers, weight_axis
+
+_LEAST = 1024
+"""Elements below which a weight is not worth a scale."""
+_PLACES: Mapping[str, tuple[int, ...]] = {"Gather": (0,), "LSTM": (1, 2), "GRU": (1, 2), "RNN": (1, 2)}
+"""Which inputs are weights, for operators where it is not the second alone."""
+Moments = Callable[[Collection[str]], Mapping[str, Moment]]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What was quantized: how many weights, and their bytes before and after, scales included."""
+
+    weights: int
+    before: int
+    after: int
+
+
+def quantize_weights(
+    model: ir.Model,
+    scheme: Scheme,
+    *,
+    only: Collection[str] = (),
+    excluded: Collection[ir.Node] = (),
+    moments: Moments | None = None,
+    made_by: str = "quantize",
+) -> Stored:
+    """Store weights as codes, in place, also in bodies of control flow.
+
+    Args:
+        model: with shapes inferred.
+        scheme: the codes, and for which operators.
+        only: of these operators alone; of all of the scheme where empty.
+        excluded: nodes whose weights stay as they are.
+        moments: of what layers read, by their names; rounds for the least error of their results where given.
+        made_by: name of the pass.
+    """
+    writer = _Writer(model, scheme, made_by, moments)
+    chosen = set(only or scheme.weighted) & set(scheme.weighted)
+    nodes = [n for n in nodes_of(model.graph) if n.op_type in chosen and n.domain in ("", "ai.onnx")]
+    for node in nodes:
+        if node not in excluded:
+            for place in _PLACES.get(node.op_type, (1,)):
+                writer.store(node, place)
+    drop_unread(model.graph)
+    return Stored(writer.count, writer.before, writer.after)
+
+
+class _Writer:
+    def __init__(self, model: ir.Model, scheme: Scheme, made_by: str, moments: Moments | None) -> None:
+        self._model, self._scheme, self._made_by, self._names = model, scheme, made_by, Names(model)
+        self._moments = moments
+        self._made: dict[tuple[ir.Value, int | None, int], ir.Value] = {}
+        self.count = self.before = self.after = 0
+
+    def store(self, node: ir.Node, place: int) -> None:
+        """Put codes in place of one input of a node, where it is a weight worth it."""
+        value = node.inputs[place] if place < len(node.inputs) else None
+        array = numbers(value)
+        if value is None or array is None or array.ndim < 2 or array.size < _LEAST:
+            return
+        axis, reduced = self._axes(node, value, array)
+        block = self._block(array, reduced) if reduced is not None else 0
+        key = value, axis, block
+        if key not in self._made:
+            self._made[key] = self._write(node, value, array, axis, reduced, block)
+        node.replace_input_with(place, self._made[key])
+
+    def _axes(self, node: ir.Node, value: ir.Value, array: np.ndarray) -> tuple[int | None, int | None]:
+        """The axis of the scales, and the one that products are summed over where blocks may lie along it."""
+        if self._scheme.weighted[node.op_type] == "tensor":
+            return None, None
+        if node.op_type == "Gather":
+            rows = node.attributes.get_int("axis", 0) % array.ndim
+            return rows, array.ndim - 1 if rows == 0 and array.ndim == 2 else None
+        if node.op_type in ("LSTM", "GRU", "RNN"):
+            return (1, None) if array.shape[0] == 1 else (None, None)
+        axis = weight_axis(node, value)
+        blocks = node.op_type in ("Gemm", "MatMul") and array.ndim == 2 and axis is not None
+        return axis, (1 - axis if blocks and axis is not None else None)
+
+    def _block(self, array: np.ndarray, reduced: int) -> int:
+        block = self._scheme.block
+        return block if block and array.shape[reduced] % block == 0 else 0
+
+    def _write(
+        self, node: ir.Node, value: ir.Value, array: np.ndarray, axis: int | None, reduced: int | None, block: int
+    ) -> ir.Value:
+        kind = self._scheme.weights
+        attributes: dict[str, int]
+        if block and reduced is not None:
+            scale, full = _block_scales(array, kind, reduced, block)
+            codes = self._rounded(node, array, full, None, kind)
+            attributes = {"axis": reduced, "block_size": block}
+        else:
+            grid = of_weights(array, kind, axis)
+            scale, attributes = grid.scale, {"axis": axis} if axis is not None else {}
+            codes = self._rounded(node, array, grid.scale, grid.axis, kind)
+        graph, name = self._model.graph, value.name or "weight"
+        stored = ir.Tensor(np.ascontiguousarray(store(codes, kind)), dtype=ir.DataType[kind.dtype.upper()])
+        inputs = [
+            add_constant(graph, stored, self._names.fresh(f"{name}_quantized")),
+            add_constant(graph, np.asarray(scale, np.float32), self._names.fresh(f"{name}_scale")),
+        ]
+        made = ir.node("DequantizeLinear", inputs, attributes, name=self._names.fresh(f"{name}_dequantize"))
+        made.outputs[0].name = self._names.fresh(f"{name}_dequantized")
+        made.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+        set_shape(made.outputs[0], ir.Shape(array.shape))
+        graph.insert_before(next(iter(graph)), [made])
+        mark([made], self._made_by, [node])
+        self.count += 1
+        self.before += array.nbytes
+        self.after += codes.size * kind.bits // 8 + np.asarray(scale).nbytes
+        return made.outputs[0]
+
+    def _rounded(
+        self, node: ir.Node, array: np.ndarray, scale: np.ndarray, axis: int | None, kind: Codes
+    ) -> np.ndarray:
+        layer = layer_of(node) if self._moments is not None else None
+        if layer is None or self._moments is None or node.graph is not self._model.graph:
+            if axis is None and scale.ndim:
+                codes: np.ndarray = np.clip(np.rint(array / scale), *kind.limits).astype(np.int32)
+                return codes
+            return Grid(kind, scale, np.zeros(scale.shape, np.int32), axis).encode(array)
+        moment = self._moments([layer.name]).get(layer.name)
+        return round_weights(array, scale, 0, axis, *kind.limits, moment, layer, centered=False)
+
+
+def _block_scales(array: np.ndarray, kind: Codes, reduced: int, block: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scales by block as DequantizeLinear takes them, and spread over the weights."""
+    shape = list(array.shape)
+    shape[reduced : reduced + 1] = [shape[reduced] // block, block]
+    peaks = np.abs(array.reshape(shape)).max(axis=reduced + 1)
+    scale = np.maximum(peaks / kind.limits[1], np.float32(1e-12)).astype(np.float32)
+    return scale, np.repeat(scale, block, axis=reduced)
