@@ -67,7 +67,7 @@ class File:
             perm = order(array.shape, shape)
             if perm is None:
                 raise ValueError(f"input {name} has shape {array.shape} and the file wants {shape}")
-            self.interpreter.set_tensor(detail["index"], np.ascontiguousarray(array.transpose(perm), detail["dtype"]))
+            self.interpreter.set_tensor(detail["index"], np.asarray(array.transpose(perm), detail["dtype"], order="C"))
 
     def run(self) -> None:
         """Run, and keep how long it took."""
