@@ -121,8 +121,8 @@ class Unloadable(Pass):
     fidelity = "exact"
 
     def __init__(self, name: str, reason: str) -> None:
-        super().__init__()
         self.name = name  # type: ignore[misc]  # one class stands for passes of any name
+        super().__init__()
         self._reason = reason
 
     def run(self, model: ir.Model, context: Context) -> PassResult:

@@ -50,8 +50,12 @@ def _gather(op: str) -> list[Case]:
 
 
 def _cast() -> list[Case]:
-    codes = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7, "bool": 9, "float16": 10, "float64": 11}
-    pairs = [(a, b) for a in codes for b in codes if "float32" in (a, b) or {a, b} <= {"int32", "int64", "bool"}]
+    codes = {
+        "float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7, "bool": 9, "float16": 10,
+        "float64": 11, "uint32": 12, "uint64": 13,
+    }  # fmt: skip
+    hubs, wide = {"float32", "int32"}, {"int64", "bool", "uint32"}
+    pairs = [(a, b) for a in codes for b in codes if hubs & {a, b} or {a, b} <= wide]
     core = {("float32", "int64"), ("int64", "float32"), ("float32", "float32")}
     found = [
         form("Cast", f"{a}-to-{b}", Arg(IMAGE.shape, a, kind="positive"), to=codes[b], core=(a, b) in core)
