@@ -26,7 +26,7 @@ def sizes(model: ir.Model, inputs: Mapping[str, tuple[int, ...]]) -> dict[ir.Val
     copy = model.clone()
     for value in copy.graph.inputs:
         if value.name in inputs and isinstance(value.type, ir.TensorType):
-            value.shape = ir.Shape(inputs[value.name])
+            value.shape = ir.Shape(inputs[value.name or ""])
             value.meta.data.pop("graphopt.shape", None)
     copy.meta.data.pop("graphopt.inferences", None)
     for node in nodes_of(copy.graph):

@@ -102,24 +102,18 @@ class Ledger:
         self.left = [axis.size for axis in graph.axes]
         self._owner = np.repeat(np.arange(len(graph.axes)), self.left)
         number = {axis: place for place, axis in enumerate(graph.axes)}
-        self._terms = [([number[axis] for axis in term.axes if axis.size > 1], term.recurrent) for term in terms]
+        self._terms = [[number[axis] for axis in term.axes if axis.size > 1] for term in terms]
         self._of_axis: dict[int, list[int]] = defaultdict(list)
-        for place, (axes, _) in enumerate(self._terms):
+        for place, axes in enumerate(self._terms):
             for axis in set(axes):
                 self._of_axis[axis].append(place)
-        self._costs = [self._cost(axes, {}) for axes, _ in self._terms]
+        self._costs = [self._cost(axes, {}) for axes in self._terms]
         self.whole = self.total
 
     @property
     def total(self) -> float:
         """What everything that is left costs."""
         return sum(self._costs)
-
-    @property
-    def shares(self) -> tuple[float, float]:
-        """What recurrent layers cost and what the rest costs."""
-        recurrent = sum(cost for cost, (_, one) in zip(self._costs, self._terms, strict=True) if one)
-        return recurrent, self.total - recurrent
 
     def loss(self, cells: Cells) -> dict[int, int]:
         """How many more entries each axis loses when these cells leave."""
@@ -134,7 +128,7 @@ class Ledger:
     def saving(self, loss: dict[int, int]) -> float:
         """What leaves the cost with such a loss."""
         touched = {place for axis in loss for place in self._of_axis.get(axis, ())}
-        return sum(self._costs[place] - self._cost(self._terms[place][0], loss) for place in touched)
+        return sum(self._costs[place] - self._cost(self._terms[place], loss) for place in touched)
 
     def remove(self, cells: Cells) -> None:
         """Let cells leave."""
@@ -143,7 +137,7 @@ class Ledger:
         for axis, count in loss.items():
             self.left[axis] -= count
         for place in {place for axis in loss for place in self._of_axis.get(axis, ())}:
-            self._costs[place] = self._cost(self._terms[place][0], {})
+            self._costs[place] = self._cost(self._terms[place], {})
 
     def _cost(self, axes: list[int], loss: dict[int, int]) -> float:
         return math.prod(self.left[axis] - loss.get(axis, 0) for axis in axes)

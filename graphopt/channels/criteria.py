@@ -2,7 +2,7 @@
 
     l1, l2      magnitude of the weights that make a channel
     fpgm        distance to the other channels' weights (geometric median, He et al. 2019, arXiv:1811.00250)
-    bn          magnitude of the scale of the BatchNormalization behind (Liu et al. 2017, arXiv:1708.06519); l2 elsewhere
+    bn          scale of the BatchNormalization behind (Liu et al. 2017, arXiv:1708.06519); l2 where there is none
     activation  energy that a channel brings to its readers: Σ w² · Var x
     obs         error that is left in its readers after they make up for it (second order, from H = E[x xᵀ]): removing
                 channels u costs tr(W_u (H⁻¹)_uu⁻¹ W_uᵀ), and the rest becomes W − W_u (H⁻¹)_uu⁻¹ (H⁻¹)_u:
@@ -13,6 +13,7 @@ The costs of all criteria are shares of a whole (of the weights, or of a reader'
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -71,10 +72,10 @@ class Criteria:
         for layer in layers(model, graph):
             self._readers.setdefault(graph.axis(layer.x, layer.along), []).append(layer)
         self._scales = [
-            axis
+            scale
             for node in nodes_of(model.graph)
             if node.op_type == "BatchNormalization" and node.inputs[1] is not None
-            if (axis := graph.find(node.inputs[1], 0)) is not None and constant(node.inputs[1]) is not None
+            if (scale := graph.find(node.inputs[1], 0)) is not None and constant(node.inputs[1]) is not None
         ]
         self._inverses: dict[Axis, Array] = {}
 
@@ -88,6 +89,32 @@ class Criteria:
         shares = self._shares(family)
         order = np.argsort(shares, kind="stable")
         return Ranking(family, order, np.concatenate([[0.0], np.cumsum(shares[order])]))
+
+    def readers(self, axis: Axis) -> list[Layer]:
+        """The layers that sum over an axis."""
+        return self._readers.get(axis, [])
+
+    def producers(self, axes: Sequence[Axis]) -> list[tuple[ir.Value, Axis]]:
+        """The weights that make the entries of some axes."""
+        return [(value, axis) for axis in axes for value in self._producers.get(axis, ())]
+
+    def regression(self, axis: Axis, gone: Cells) -> Array | None:
+        """What the other channels hold of those that leave: −(H⁻¹)_uu⁻¹ (H⁻¹)_u:, zero at the leaving ones."""
+        inverse = self._inverse(axis)
+        if inverse is None or not len(gone):
+            return None
+        shares = -np.linalg.solve(inverse[np.ix_(gone, gone)], inverse[gone])
+        shares[:, gone] = 0
+        return shares
+
+    def _inverse(self, axis: Axis) -> Array | None:
+        readers = self._readers.get(axis)
+        moments = self.moments.get(readers[0].x) if readers else None
+        if moments is None or not moments.count or moments.square.ndim == 1:
+            return None
+        if axis not in self._inverses:
+            self._inverses[axis] = np.linalg.inv(_shrunk(moments.covariance(), moments.independent))
+        return self._inverses[axis]
 
     def _shares(self, family: Family) -> Array:
         """What each unit has of the family's whole, summing to about 1."""
@@ -141,11 +168,11 @@ class Criteria:
         if covariance.ndim == 1:
             weights = sum(_normed(np.diag(gram) * covariance) for gram in map(_gram, readers))
             return _Table(entries, None, np.asarray(weights)[chosen])
-        if axis not in self._inverses:
-            self._inverses[axis] = np.linalg.inv(_shrunk(covariance, moments.independent))
+        inverse = self._inverse(axis)
+        assert inverse is not None
         grams = sum(gram / max(float((gram * covariance).sum()), 1e-30) for gram in map(_gram, readers))
         pick = np.ix_(chosen, chosen)
-        return _Table(entries, self._inverses[axis][pick].copy(), np.asarray(grams)[pick].copy())
+        return _Table(entries, inverse[pick].copy(), np.asarray(grams)[pick].copy())
 
 
 def _shrunk(covariance: Array, count: float) -> Array:
@@ -161,7 +188,7 @@ def _shrunk(covariance: Array, count: float) -> Array:
     share = ((1 - 2 / p) * square + p * p) / max((count + 1 - 2 / p) * (square - p), 1e-12)
     share = float(np.clip(share, _RIDGE, 1.0))
     mixed = (1 - share) * correlation + share * np.eye(p)
-    return mixed * np.outer(spread, spread)  # type: ignore[no-any-return]
+    return mixed * np.outer(spread, spread)
 
 
 @dataclass
@@ -174,7 +201,7 @@ class _Table:
 
     def __post_init__(self) -> None:
         ends = np.cumsum([0, *(len(one) for one in self.entries)])
-        self.places = [np.arange(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        self.places = [np.arange(a, b) for a, b in itertools.pairwise(ends)]
         self._single = all(len(one) == 1 for one in self.places)
         self._left = np.ones(len(self.gram), bool)
 
@@ -269,4 +296,4 @@ def _sums(family: Family, axis: Axis, weights: Array) -> Array:
 
 
 def _normed(weights: Array) -> Array:
-    return weights / max(float(weights.sum()), 1e-30)  # type: ignore[no-any-return]
+    return weights / max(float(weights.sum()), 1e-30)

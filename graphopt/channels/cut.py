@@ -48,12 +48,14 @@ class Cut:
     def numbers(self, axis: Axis) -> Cells:
         """The new index of each entry; of one that leaves, the index of the next that stays."""
         kept = ~self.gone[axis.start : axis.start + axis.size]
-        return np.cumsum(kept) - kept
+        numbers: Cells = np.cumsum(kept) - kept
+        return numbers
 
     def places(self, axis: Axis, chosen: Cells) -> Cells:
         """The new indices of those of the chosen entries that stay, in the order chosen."""
         stay = ~self.gone[axis.start : axis.start + axis.size]
-        return self.numbers(axis)[chosen[stay[chosen]]]
+        found: Cells = self.numbers(axis)[chosen[stay[chosen]]]
+        return found
 
     def left(self, node: ir.Node, name: str) -> int | None:
         """How many entries a node's own axis keeps; None where none leave."""
@@ -178,7 +180,9 @@ class Cut:
                 shape = value.meta.data.get("graphopt.shape", value.shape)
                 value.meta.data.pop("graphopt.partial", None)
                 value.meta.data.pop("graphopt.shape", None)
-                if changed and shape is not None:
+                if changed and value.type is None:
+                    value.shape = None
+                elif changed and shape is not None:
                     sizes = list(shape)
                     for axis in changed:
                         assert isinstance(axis.index, int)

@@ -116,4 +116,4 @@ def _solve(sums: Sums, weight: Array, ridge: float, bias: bool) -> Array:
     scale = np.maximum(np.trace(xx, axis1=1, axis2=2) / sums.ins, 1e-12)
     damped = xx + ridge * scale[:, None, None] * np.eye(sums.ins)
     residual = yx - weight @ xx
-    return weight + np.linalg.solve(damped, residual.transpose(0, 2, 1)).transpose(0, 2, 1)  # type: ignore[no-any-return]
+    return weight + np.linalg.solve(damped, residual.transpose(0, 2, 1)).transpose(0, 2, 1)

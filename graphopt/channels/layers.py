@@ -12,6 +12,9 @@ from graphopt.channels.graph import Axis, ChannelGraph
 from graphopt.channels.operators.common import flag, value_of
 from graphopt.ir.edit import constant, nodes_of
 
+_INTEGER = {"ConvInteger": (1, 0), "QLinearConv": (3, 0), "MatMulInteger": (1, -1), "QLinearMatMul": (3, -1)}
+"""Which input of an operator on integers holds its weights, and their axis of outputs."""
+
 
 @dataclass(frozen=True, eq=False)
 class Layer:
@@ -41,6 +44,13 @@ class Layer:
         """What it computes."""
         return self.node.outputs[0]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the weights."""
+        tensor = constant(self.weight)
+        assert tensor is not None
+        return tuple(tensor.shape.numpy())
+
     def matrix(self) -> np.ndarray:
         """The weights as float64 of shape (groups, outputs of a group, inputs of a group, taps)."""
         tensor = constant(self.weight)
@@ -52,6 +62,12 @@ class Layer:
         return array.reshape(self.groups, outs // self.groups, ins, -1)
 
 
+def _rank(value: ir.Value) -> int:
+    """The rank of weights, -1 of anything else."""
+    tensor = constant(value) if is_weight(value) else None
+    return -1 if tensor is None else len(tensor.shape)
+
+
 def layer_of(node: ir.Node) -> Layer | None:
     """The layer that a node is, None where it is none."""
     if node.domain or node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
@@ -60,9 +76,9 @@ def layer_of(node: ir.Node) -> Layer | None:
     if a is None or b is None:
         return None
     if node.op_type == "MatMul":
-        if is_weight(b) and b.shape is not None and len(b.shape) == 2:
+        if _rank(b) == 2:
             return Layer(node, a, b, -1, 0, 1, -1)
-        if is_weight(a) and a.shape is not None and len(a.shape) == 2:
+        if _rank(a) == 2:
             return Layer(node, b, a, -2, 1, 0, -2)
         return None
     if not is_weight(b) or is_weight(a):
@@ -92,10 +108,14 @@ def producers(model: ir.Model, graph: ChannelGraph) -> list[tuple[ir.Value, Axis
         layer = layer_of(node)
         if layer is not None:
             pairs = [(layer.weight, layer.outs)]
+        elif node.op_type in _INTEGER:
+            place, outs = _INTEGER[node.op_type]
+            value = node.inputs[place]
+            pairs = [(value, outs % _rank(value))] if value is not None and is_weight(value) else []
         elif node.op_type in ("LSTM", "GRU", "RNN"):
             pairs = [(value, 1) for place in (1, 2) if (value := value_of(node, place)) is not None]
         elif node.op_type == "Gather" and is_weight(node.inputs[0]):
-            pairs = [(value, 1) for value in node.inputs[:1] if value is not None and len(value.shape or ()) == 2]
+            pairs = [(value, 1) for value in node.inputs[:1] if value is not None and _rank(value) == 2]
         else:
             continue
         for value, axis in pairs:

@@ -40,7 +40,14 @@ class Plan:
 
 
 def plan(
-    rankings: Sequence[Ranking], ledger: Ledger, budget: float, *, scope: Scope = "global", round_to: int = 1
+    rankings: Sequence[Ranking],
+    ledger: Ledger,
+    budget: float,
+    *,
+    scope: Scope = "global",
+    round_to: int = 1,
+    before: Plan | None = None,
+    guarded: Ledger | None = None,
 ) -> Plan:
     """Choose units until what is left costs `budget` of the whole.
 
@@ -50,16 +57,28 @@ def plan(
         budget: share of the whole cost that shall be left, between 0 and 1.
         scope: "global" compares all families, "uniform" takes the same share of each.
         round_to: what is left of a family is a multiple of this, where the family is not smaller.
+        before: a plan to go on from; its removals are made in the ledger first.
+        guarded: costs that must not fall any more: families that they depend on are left out.
     """
     made = Plan(ledger, [0] * len(rankings))
+    if before is not None:
+        made.taken = list(before.taken)
+        ledger.remove(np.flatnonzero(before.ledger.gone))
+    fixed = {n for n, one in enumerate(rankings) if guarded is not None and _moves(guarded, one)}
     soft = np.array([one.family.mixed for one in rankings], bool)
     # First what only takes itself away, and not nearly all of it; then the same to the last unit; then the rest.
     for allowed, least in ((~soft, _LEAST), (~soft | soft, _LEAST), (~soft | soft, 0.0)):
         if ledger.total <= (budget + _NEAR) * ledger.whole:
             break
         run = _uniform if scope == "uniform" else _greedy
-        run(made, [(n, one) for n, one in enumerate(rankings) if allowed[n]], budget, round_to, least)
+        run(
+            made, [(n, one) for n, one in enumerate(rankings) if allowed[n] and n not in fixed], budget, round_to, least
+        )
     return made
+
+
+def _moves(ledger: Ledger, ranking: Ranking) -> bool:
+    return ledger.saving(ledger.loss(_cells(ranking, 0, len(ranking.order)))) > 0
 
 
 def _greedy(made: Plan, rankings: list[tuple[int, Ranking]], budget: float, round_to: int, least: float) -> None:

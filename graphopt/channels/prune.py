@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -20,8 +20,8 @@ from graphopt.channels.groups import Classes, Family, families
 from graphopt.channels.layers import layers
 from graphopt.channels.plan import Plan, Scope, plan
 from graphopt.channels.recover import recover
-from graphopt.channels.statistics import Moments, channel_moments
-from graphopt.ir.infer import infer_shapes
+from graphopt.channels.sensitivity import scaled
+from graphopt.channels.statistics import Moments, channel_moments, observe
 from graphopt.verify import ExecutionFailed, run
 from graphopt.verify.types import Array
 
@@ -43,6 +43,7 @@ class Request:
         scope: see `graphopt.channels.plan`.
         round_to: what channels are left is a multiple of this.
         exclude: names of nodes, or types of operators, whose channels stay.
+        sensitivity: whether costs are scaled to what each family's removal does to the outputs.
         recovery: whether layers are fitted afterwards.
         made_by: the name that new nodes carry.
     """
@@ -54,6 +55,7 @@ class Request:
     round_to: int = 1
     exclude: Collection[str] = ()
     recovery: bool = True
+    sensitivity: bool = True
     made_by: str = "prune-channels"
 
 
@@ -95,11 +97,15 @@ class Pruner:
     def __init__(self, model: ir.Model, samples: Samples, shapes: Mapping[str, tuple[int, ...]] | None = None) -> None:
         self.model, self.samples = model, _distinct(samples)
         given = {name: np.shape(array) for name, array in samples[0].items()} if samples else dict(shapes or {})
-        self.graph = channel_graph(model, sizes(model, given))
+        known = sizes(model, given)
+        known.update(_seen(model, known, self.samples))
+        self.graph = channel_graph(model, known)
         self.classes = Classes(self.graph)
         self.families = [one for one in families(self.graph, self.classes) if _has_weight(one)]
 
-    def rankings(self, criterion: Criterion, exclude: Collection[str]) -> list[Ranking]:
+    def rankings(
+        self, criterion: Criterion, exclude: Collection[str] = (), *, sensitivity: bool = False
+    ) -> list[Ranking]:
         """The units of all families that may lose some, in the order in which they should."""
         chosen = [one for one in self.families if not _is_excluded(one, exclude)]
         moments: dict[ir.Value, Moments] = {}
@@ -107,21 +113,20 @@ class Pruner:
             asked = {layer.x: layer.along for layer in layers(self.model, self.graph)}
             moments = channel_moments(self.model, list(asked.items()), self.samples, self.graph.shapes)
         criteria = Criteria(self.model, self.graph, criterion, moments)
-        return [criteria.rank(one) for one in chosen]
+        ranked = [criteria.rank(one) for one in chosen]
+        return scaled(self.model, ranked, criteria, self.samples) if sensitivity and self.samples else ranked
 
     def prune(self, request: Request, tell: Callable[[str], None] = lambda text: None) -> Outcome:
         """Prune the model in place and say what that did; a model of which nothing can leave stays as it is."""
         tell("rank channels")
-        rankings = self.rankings(request.criterion, request.exclude)
-        ledger = Ledger(self.graph, self._terms(request.measure, rankings))
-        made = plan(rankings, ledger, request.budget, scope=request.scope, round_to=request.round_to)
+        rankings = self.rankings(request.criterion, request.exclude, sensitivity=request.sensitivity)
+        made = self._plan(rankings, request)
         outcome = self._outcome(made, rankings, request)
-        if not ledger.gone.any():
+        if not made.ledger.gone.any():
             return outcome
         original = self.model.clone()
-        cut = Cut(self.model, self.graph, ledger.gone, request.made_by)
+        cut = Cut(self.model, self.graph, made.ledger.gone, request.made_by)
         cut.run()
-        infer_shapes(self.model)
         fit, held = _apart(self.samples)
         unfitted = _score(original, self.model, held)
         if request.recovery and fit:
@@ -136,6 +141,18 @@ class Pruner:
         if unfitted is not None and fitted is not None:
             outcome.sqnr, outcome.agreement = (unfitted[0], fitted[0]), (unfitted[1], fitted[1])
         return outcome
+
+    def _plan(self, rankings: Sequence[Ranking], request: Request) -> Plan:
+        """What leaves. Recurrent layers and the others each give their share, so the budget holds with and without."""
+        terms = self._terms(request.measure, rankings)
+        kinds = [[term for term in terms if term.recurrent is kind] for kind in (False, True)]
+        options: dict[str, Any] = {"scope": request.scope, "round_to": request.round_to}
+        made: Plan | None = None
+        guarded: Ledger | None = None
+        for part in kinds if all(kinds) else ():
+            made = plan(rankings, Ledger(self.graph, part), request.budget, before=made, guarded=guarded, **options)
+            guarded = made.ledger
+        return plan(rankings, Ledger(self.graph, terms), request.budget, before=made, **options)
 
     def _terms(self, measure: Measure, rankings: Sequence[Ranking]) -> list[Term]:
         if measure == "channels":
@@ -197,6 +214,16 @@ def _is_excluded(family: Family, exclude: Collection[str]) -> bool:
         if node is not None and (node.name in exclude or node.op_type in exclude):
             return True
     return False
+
+
+def _seen(model: ir.Model, known: Collection[ir.Value], samples: Samples) -> dict[ir.Value, tuple[int, ...]]:
+    """The shapes of values that inference cannot tell, where the first and the last sample agree on them."""
+    missing = [value for node in model.graph for value in node.outputs if value.name and value not in known]
+    if not missing or not samples:
+        return {}
+    first, last = observe(model, missing, (samples[0], samples[-1]))
+    names = {value.name: value for value in missing}
+    return {names[name]: array.shape for name, array in first.items() if array.shape == last[name].shape}
 
 
 def _distinct(samples: Samples) -> Samples:

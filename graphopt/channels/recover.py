@@ -130,7 +130,7 @@ def _targets(
 
 def _split(samples: int) -> int:
     """How many of the samples are for fitting; the others choose λ."""
-    return samples - int(math.floor(_HELD * samples))
+    return samples - math.floor(_HELD * samples)
 
 
 def _fit_layer(model: ir.Model, layer: Layer, given: list[Array], wanted: list[Array], names: Names) -> bool:
@@ -161,8 +161,7 @@ def _fit_layer(model: ir.Model, layer: Layer, given: list[Array], wanted: list[A
 def _bias(layer: Layer) -> Array | None:
     """The bias of a layer as a vector, zeros where it has none; None where it is no constant vector."""
     value = value_of(layer.node, 2) if layer.node.op_type != "MatMul" else None
-    assert layer.weight.shape is not None
-    width = int(layer.weight.shape[layer.outs])  # type: ignore[arg-type]
+    width = layer.shape[layer.outs]
     if layer.node.op_type == "ConvTranspose":
         width *= layer.groups
     if value is None:
@@ -189,7 +188,9 @@ def _replace(model: ir.Model, node: ir.Node, index: int, array: Array, names: Na
     """Give a constant input another content; one that others read as well stays, and a new one takes its place."""
     old = value_of(node, index)
     if old is not None and sum(1 for _ in readers(old)) == 1:
-        store(old, array.reshape([int(size) for size in old.shape or array.shape]))  # type: ignore[arg-type]
+        tensor = constant(old)
+        assert tensor is not None
+        store(old, array.reshape(tensor.shape.numpy()))
         return
     if index >= len(node.inputs):
         node.resize_inputs(index + 1)
@@ -200,7 +201,7 @@ def _replace(model: ir.Model, node: ir.Node, index: int, array: Array, names: Na
 def _fit_norm(model: ir.Model, node: ir.Node, given: list[Array], wanted: list[Array], names: Names) -> bool:
     """Mean and variance of a BatchNormalization as they are now, and the scale and bias that fit the original best."""
     old = [_vector(value) for value in node.inputs[1:5]]
-    scale, bias, mean, variance = (one.astype(np.float64) for one in old)
+    scale, _, _, variance = (one.astype(np.float64) for one in old)
     epsilon = node.attributes["epsilon"].as_float() if "epsilon" in node.attributes else 1e-5
     count = np.zeros(len(scale))
     sums = np.zeros((5, len(scale)))

@@ -40,8 +40,7 @@ def rows(layer: Layer, x: Array, y: Array, most: int, rng: np.random.Generator) 
 
 def _patches(layer: Layer, x: Array, sizes: tuple[int, ...], places: tuple[Array, ...]) -> Array:
     """The patches under the given (sample, place) indices, shape (places, channels, taps)."""
-    assert layer.weight.shape is not None
-    kernel = [int(one) for one in list(layer.weight.shape)[2:]]
+    kernel = list(layer.shape[2:])
     rank = len(kernel)
     strides = integers(layer.node, "strides") or [1] * rank
     dilations = integers(layer.node, "dilations") or [1] * rank
@@ -50,7 +49,7 @@ def _patches(layer: Layer, x: Array, sizes: tuple[int, ...], places: tuple[Array
     taps = np.indices(kernel).reshape(rank, -1)
     at = [places[1 + axis][:, None] * strides[axis] + taps[axis][None] * dilations[axis] for axis in range(rank)]
     # Index arrays side by side: the places and taps come first, the channels last.
-    patches = np.moveaxis(padded, 1, -1)[(places[0][:, None], *at)]
+    patches: Array = np.moveaxis(padded, 1, -1)[(places[0][:, None], *at)]
     return patches.transpose(0, 2, 1)
 
 

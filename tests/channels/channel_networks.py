@@ -15,6 +15,7 @@ from graphopt.channels.cut import Cut
 from graphopt.channels.graph import ChannelGraph
 from graphopt.channels.groups import Family, families
 from graphopt.ir.edit import constant, nodes_of
+from graphopt.verify import concrete_shapes
 
 
 class Net:
@@ -64,7 +65,9 @@ class Net:
         """The model, checked."""
         infos = [helper.make_empty_tensor_value_info(name) for name in outputs]
         graph = helper.make_graph(self.nodes, "net", self.inputs, infos, self.initializers)
-        proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+        domains = [("", opset), *((one, 1) for one in {node.domain for node in self.nodes} if one)]
+        opsets = [helper.make_opsetid(*one) for one in domains]
+        proto = helper.make_model(graph, opset_imports=opsets, ir_version=10)
         proto = onnx.shape_inference.infer_shapes(proto)
         return ir.serde.deserialize_model(proto)
 
@@ -72,9 +75,9 @@ class Net:
 Build = Callable[[np.random.Generator], ir.Model]
 
 
-def analyzed(model: ir.Model, shapes: dict[str, tuple[int, ...]] | None = None) -> tuple[ChannelGraph, list[Family]]:
+def analyzed(model: ir.Model) -> tuple[ChannelGraph, list[Family]]:
     """The channel graph of a model and its families."""
-    graph = channel_graph(model, sizes(model, shapes or {}))
+    graph = channel_graph(model, sizes(model, concrete_shapes(model)))
     return graph, families(graph)
 
 

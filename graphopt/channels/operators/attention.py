@@ -32,17 +32,22 @@ def attention(node: ir.Node, graph: ChannelGraph) -> None:
         past = value_of(node, index)
         if past is not None:
             _heads(graph, past, head_kv, inside)
-    for out, of, inside in zip(node.outputs[1:], (head_kv, head_kv, head), (entry, entry_v, None), strict=False):
+    made: tuple[tuple[Axis, Axis | None], ...] = ((head_kv, entry), (head_kv, entry_v), (head, None))
+    for out, (of, size_of) in zip(node.outputs[1:], made, strict=False):
         if out in graph.shapes:
-            _heads(graph, out, of, inside)
-    mask = value_of(node, 3)
-    if mask is not None:
-        shape = graph.shape(mask)
-        for axis in range(len(shape)):
-            if len(shape) == 4 and axis == 1 and shape[1] == heads:
-                graph.same(graph.axis(mask, 1), head)
-            else:
-                graph.pin(graph.axis(mask, axis), ORDER)
+            _heads(graph, out, of, size_of)
+    _mask(graph, value_of(node, 3), head)
+
+
+def _mask(graph: ChannelGraph, mask: ir.Value | None, head: Axis) -> None:
+    if mask is None:
+        return
+    shape = graph.shape(mask)
+    for axis in range(len(shape)):
+        if len(shape) == 4 and axis == 1 and shape[1] == head.size:
+            graph.same(graph.axis(mask, 1), head)
+        else:
+            graph.pin(graph.axis(mask, axis), ORDER)
 
 
 def _heads(graph: ChannelGraph, value: ir.Value, heads: Axis, inside: Axis | None) -> None:

@@ -176,12 +176,12 @@ def pad(node: ir.Node, graph: ChannelGraph) -> None:
     if pads is None:
         axes = integers(node, "", 3)
         rank = len(graph.shape(x))
-        beside = [one for one in range(rank) if axes is not None and one not in {a % rank for a in axes}]
-        follow(graph, x, y, [(one, one) for one in beside])
-        for one in range(rank):
-            if one not in beside:
-                graph.pin(graph.axis(x, one), "how far it is padded is computed")
-                graph.pin(graph.axis(y, one), "how far it is padded is computed")
+        beside = [a for a in range(rank) if axes is not None and a not in {b % rank for b in axes}]
+        follow(graph, x, y, [(a, a) for a in beside])
+        for axis in range(rank):
+            if axis not in beside:
+                graph.pin(graph.axis(x, axis), "how far it is padded is computed")
+                graph.pin(graph.axis(y, axis), "how far it is padded is computed")
         return
     for axis, (before, behind) in enumerate(pads):
         one, other = graph.axis(x, axis), graph.axis(y, axis)
@@ -204,9 +204,9 @@ def pad_sizes(node: ir.Node, cut: Cut) -> None:
     for axis, (before, behind) in enumerate(pads):
         one, other = cut.graph.axis(x, axis), cut.graph.axis(y, axis)
         kept, left = cut.kept(one), cut.kept(other)
-        front = np.sum(left < before) if before > 0 else -np.sum(kept < -before)
-        back = np.sum(left >= other.size - behind) if behind > 0 else -np.sum(kept >= one.size + behind)
-        new.append((int(front), int(back)))
+        front = int(np.sum(left < before)) if before > 0 else -int(np.sum(kept < -before))
+        back = int(np.sum(left >= other.size - behind)) if behind > 0 else -int(np.sum(kept >= one.size + behind))
+        new.append((front, back))
     flat = [front for front, _ in new] + [back for _, back in new]
     if "pads" in node.attributes:
         cut.set(node, "pads", flat)

@@ -1,0 +1,178 @@
+"""Take channels out of a model, together with all that is coupled with them, and fit what is left.
+
+    Conv(64 → 64) ─ Relu ─ Conv(64 → 128)     becomes     Conv(64 → 41) ─ Relu ─ Conv(41 → 128)
+
+Which channels belong together is read off the graph (`graphopt.channels`), whatever the architecture: residuals,
+concatenations, groups, heads, hidden units. What cannot leave stays, and the detail says why. Each layer is then fitted
+to what the original computed, on the samples of `--calibration`, without labels. Fidelity: lossy; the detail says what
+the removal cost before and after the fit, on samples that nothing was fitted to where there are enough.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+from graphopt.channels.criteria import Criterion
+from graphopt.channels.plan import Scope
+from graphopt.errors import UserError
+from graphopt.ir import infer_shapes
+from graphopt.pipeline import Context, Pass, PassResult
+
+if TYPE_CHECKING:
+    from graphopt.channels.prune import Measure, Outcome, Request
+
+_GENERATED = 8
+_MOST = 32
+_TRIES = 6
+_ROUND = 8
+"""What backends' kernels like channels to be a multiple of."""
+
+
+class PruneChannels(Pass):
+    """Take out the channels that matter least, with all that is coupled with them, and fit what is left."""
+
+    name = "prune-channels"
+    fidelity = "lossy"
+
+    @dataclass(frozen=True)
+    class Options:
+        """How much, and by what."""
+
+        macs: float | None = None
+        """Share of the multiply-accumulates that stays, as 0.7."""
+        params: float | None = None
+        """Share of the parameters that stays."""
+        ratio: float | None = None
+        """Share of the channels that leaves, as 0.3."""
+        max_drop: float | None = None
+        """Prune as far as the largest outputs stay the same in all but this share of places, as 0.02."""
+        min_sqnr: float | None = None
+        """Prune as far as the outputs keep this SQNR, in dB."""
+        criterion: Criterion = "obs"
+        """What matters: l1, l2, fpgm, bn, activation, obs (second order: what is left after the others make up)."""
+        scope: Scope = "global"
+        """Compare all layers (global), or take the same share of each (uniform)."""
+        round_to: int = 0
+        """What stays of a layer is a multiple of this; 0: of 8 for a backend, of 1 otherwise."""
+        exclude: str = ""
+        """What keeps its channels: names of nodes or of operators, separated by spaces."""
+        recover: bool = True
+        """Fit each layer to what the original computed."""
+
+    def run(self, model: ir.Model, context: Context) -> PassResult:
+        """Prune in place, or give the pruned model.
+
+        Raises:
+            UserError: no budget or several are given, or one that is out of range; the samples do not fit the model.
+        """
+        from graphopt.verify import ExecutionFailed
+
+        request = self._request(context)
+        samples, note = _samples(model, context)
+        infer_shapes(model)
+        try:
+            if self.options.max_drop is None and self.options.min_sqnr is None:
+                outcome = _prune(model, samples, context, request)
+            else:
+                outcome = self._search(model, samples, context, request)
+        except ExecutionFailed as error:
+            if context.calibration is None:
+                raise
+            advice = "give --dim the sizes that the samples have"
+            raise UserError(f"{self.name}: the model does not run on the samples ({error.reason}): {advice}") from None
+        return _result(outcome, request, note)
+
+    def _request(self, context: Context) -> Request:
+        from graphopt.channels.prune import Request
+
+        options = self.options
+        measures: dict[Measure, float | None] = {
+            "macs": options.macs, "params": options.params,
+            "channels": None if options.ratio is None else 1 - options.ratio,
+        }  # fmt: skip
+        given = [(measure, share) for measure, share in measures.items() if share is not None]
+        goals = options.max_drop is not None, options.min_sqnr is not None
+        if len(given) + sum(goals) != 1:
+            wanted = "one of macs=0.7, params=0.7, ratio=0.3, max_drop=0.02 and min_sqnr=20"
+            raise UserError(f"pass {self.name} takes exactly {wanted}")
+        measure, budget = given[0] if given else ("macs", 1.0)
+        if not 0 < budget <= 1:
+            raise UserError(f"pass {self.name}: a share is greater than 0 and at most 1 (ratio: less than 1)")
+        if options.round_to < 0:
+            raise UserError(f"pass {self.name}: round_to is a number of channels")
+        round_to = options.round_to or (_ROUND if context.backend is not None else 1)
+        return Request(
+            budget, measure, options.criterion, options.scope, round_to, frozenset(options.exclude.split()),
+            options.recover, self.name,
+        )  # fmt: skip
+
+    def _search(
+        self, model: ir.Model, samples: Sequence[Mapping[str, np.ndarray]], context: Context, request: Request
+    ) -> Outcome:
+        """The smallest share of multiply-accumulates that keeps what is asked, by bisection on copies."""
+        low, high = 0.0, 1.0
+        best = _prune(model.clone(), samples, context, replace(request, budget=1.0))
+        for _ in range(_TRIES):
+            middle = (low + high) / 2
+            tried = _prune(model.clone(), samples, context, replace(request, budget=middle))
+            if self._is_kept(tried):
+                best, high = tried, middle
+            else:
+                low = middle
+        return best
+
+    def _is_kept(self, outcome: Outcome) -> bool:
+        if outcome.sqnr is None or outcome.agreement is None:
+            return not outcome.removed
+        if self.options.min_sqnr is not None:
+            return bool(outcome.sqnr[1] >= self.options.min_sqnr)
+        return bool(outcome.agreement[1] >= 1 - self.options.max_drop)
+
+
+def _prune(model: ir.Model, samples: Sequence[Mapping[str, np.ndarray]], context: Context, request: Request) -> Outcome:
+    from graphopt.channels.prune import Pruner
+    from graphopt.verify import concrete_shapes
+
+    shapes = {} if samples else concrete_shapes(model, context.dims)
+    return Pruner(model, samples, shapes).prune(request)
+
+
+def _samples(model: ir.Model, context: Context) -> tuple[list[Mapping[str, np.ndarray]], str]:
+    """What to measure on: the user's samples, else generated ones and a word of warning."""
+    from graphopt.verify import generate
+
+    if context.calibration is not None:
+        names = {value.name for value in model.graph.inputs}
+        given = itertools.islice(context.calibration(), _MOST)
+        return [{name: array for name, array in one.items() if name in names} for one in given], ""
+    note = "on generated samples: give --calibration, since layers are fitted to noise now"
+    return list(generate(model, dims=context.dims, samples=_GENERATED)), note
+
+
+def _result(outcome: Outcome, request: Request, note: str) -> PassResult:
+    count = sum(removed for removed, _ in outcome.removed.values())
+    metrics = {"channels_removed": float(count), "layers_fitted": float(outcome.fitted)}
+    for name in ("macs", "params"):
+        metrics |= {f"{name}_before": outcome.before[name], f"{name}_after": outcome.after[name]}
+    told = [f"{count} channels of {len(outcome.removed)} groups" if count else "no channel left"]
+    shares = (f"{name} {outcome.after[name] / max(outcome.before[name], 1):.1%}" for name in ("macs", "params"))
+    told.append(", ".join(shares))
+    if outcome.sqnr is not None and outcome.agreement is not None:
+        metrics |= {"sqnr_db_unfitted": outcome.sqnr[0], "sqnr_db": outcome.sqnr[1]}
+        metrics |= {"agreement_unfitted": outcome.agreement[0], "agreement": outcome.agreement[1]}
+        told.append(
+            f"SQNR {outcome.sqnr[0]:.1f} dB, fitted {outcome.sqnr[1]:.1f} dB, agreement {outcome.agreement[1]:.0%}"
+        )
+    for name, (removed, whole) in outcome.removed.items():
+        metrics[f"kept {name}"] = (whole - removed) / whole
+    if outcome.limits or (not count and request.budget < 1):
+        limits = "; ".join(outcome.limits) or "the model has no channels that weights make"
+        told.append(f"{outcome.left:.1%} of {request.measure} stay instead of {request.budget:.1%}: {limits}")
+    told += [note] if note else []
+    return PassResult(count, "; ".join(told), outcome.model, metrics=metrics)
