@@ -1,4 +1,4 @@
-"""Small networks, one for each way in which channels can be coupled, and the zeroed original to compare a pruned one with."""
+"""Small networks, one for each way in which channels can be coupled, and the zeroed original of a pruned one."""
 
 from __future__ import annotations
 
