@@ -55,7 +55,7 @@ class Request:
     round_to: int = 1
     exclude: Collection[str] = ()
     recovery: bool = True
-    sensitivity: bool = True
+    sensitivity: bool = False
     made_by: str = "prune-channels"
 
 

@@ -62,6 +62,8 @@ class PruneChannels(Pass):
         """What stays of a layer is a multiple of this; 0: of 8 for a backend, of 1 otherwise."""
         exclude: str = ""
         """What keeps its channels: names of nodes or of operators, separated by spaces."""
+        sensitivity: bool = False
+        """Weigh each group of channels by what its removal does to the outputs: one more run for each group."""
         recover: bool = True
         """Fit each layer to what the original computed."""
 
@@ -109,7 +111,7 @@ class PruneChannels(Pass):
         round_to = options.round_to or (_ROUND if context.backend is not None else 1)
         return Request(
             budget, measure, options.criterion, options.scope, round_to, frozenset(options.exclude.split()),
-            options.recover, self.name,
+            recovery=options.recover, sensitivity=options.sensitivity, made_by=self.name,
         )  # fmt: skip
 
     def _search(
