@@ -78,3 +78,26 @@ def test_a_hard_swish_is_right_only_with_the_hard_sigmoid_first(
         sqnr.append(10 * np.log10(np.sum(want**2) / np.sum((want - result.samples[0]["y"]) ** 2)))
     assert sqnr[0] > 60
     assert sqnr[1] < 0
+
+
+def test_two_rolls_are_right_only_by_slices(backend: SnpeBackend, save: Save, tmp_path: Path) -> None:
+    """Why the recipe has `roll-by-slices`: when QNN computes both forms rightly, the pass can go."""
+    x = np.random.default_rng(0).standard_normal((1, 56, 56, 48)).astype(np.float32)
+    want = np.roll(x, (-3, -3), (1, 2)).astype(np.float64)
+    ends = {"o": 0, "i": 3, "e": 56, "h": 1, "w": 2}
+    given = f"<int64[2] s = {{3, 53}}, {', '.join(f'int64[1] {name} = {{{end}}}' for name, end in ends.items())}>"
+    splits = (
+        "a, b = Split<axis = 1>(x, s) z = Concat<axis = 1>(b, a) "
+        "c, d = Split<axis = 2>(z, s) y = Concat<axis = 2>(d, c)"
+    )
+    slices = (
+        "a = Slice(x, o, i, h) b = Slice(x, i, e, h) z = Concat<axis = 1>(b, a) "
+        "c = Slice(z, o, i, w) d = Slice(z, i, e, w) y = Concat<axis = 2>(d, c)"
+    )
+    sqnr = []
+    for body in (slices, splits):
+        model = save(f"g (float[1, 56, 56, 48] x) => (float[1, 56, 56, 48] y) {given} {{ {body} }}", opset=14)
+        result = backend.execute(backend.compile(model, tmp_path / "m.dlc"), model, [{"x": x}])
+        sqnr.append(10 * np.log10(np.sum(want**2) / np.sum((want - result.samples[0]["y"]) ** 2)))
+    assert sqnr[0] > 60
+    assert sqnr[1] < 10
