@@ -2,7 +2,7 @@
 
     x ─ Swish(α) ─ y      becomes      y = x · Sigmoid(α·x)
     x ─ Mish ─ y          becomes      y = x · (1 + 2e) / (1 + 2e + 2e²) where x ≥ 0, x · (e² + 2e) / (e² + 2e + 2) else
-    x ─ Softplus ─ y      becomes      y = Relu(x) - ln Sigmoid(|x|)
+    x ─ Softplus ─ y      becomes      y = Relu(x) + ln(1 + e)
     x ─ Softsign ─ y      becomes      y = x / (1 + |x|)
 
 with e = exp(-min(|x|, 87)). Swish and Softsign are as the ONNX standard defines them; Mish, x · tanh(Softplus(x)), and
@@ -39,12 +39,17 @@ def mish(p):
 def _(op, m):
     x = m.x
     one, two = number(x, 1), number(x, 2)
-    e = op.Exp(op.Neg(op.Min(op.Abs(x), number(x, _LOWEST))))
+    e = _exponential(op, x)
     square, double = op.Mul(e, e), op.Mul(e, two)
     high, low = op.Add(double, one), op.Add(square, double)
     above = op.Div(high, op.Add(high, op.Mul(square, two)))
     below = op.Div(low, op.Add(low, two))
     return op.Mul(op.Max(x, number(x, -_LOWEST)), op.Where(op.Less(x, number(x, 0)), below, above))
+
+
+def _exponential(op, x):
+    """exp(-|x|), no further than it is a normal number."""
+    return op.Exp(op.Neg(op.Min(op.Abs(x), number(x, _LOWEST))))
 
 
 @rule("write-out-softplus", fidelity="rounding")
@@ -54,7 +59,7 @@ def softplus(p):
 
 @softplus.replace
 def _(op, m):
-    return op.Sub(op.Relu(m.x), op.Log(op.Sigmoid(op.Abs(m.x))))
+    return op.Add(op.Relu(m.x), op.Log(op.Add(_exponential(op, m.x), number(m.x, 1))))
 
 
 @rule("write-out-softsign", fidelity="rounding")
