@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import onnx_ir as ir
 
-from graphopt.errors import GraphoptError, MissingExtraError
+from graphopt.errors import GraphoptError, MissingExtraError, UserError
 from graphopt.report.model import Compile, Execution, Finding, OutputError
 from graphopt.support.backend import Backend, CompileResult, ExecutionResult, NodeIssue
 
@@ -26,8 +26,11 @@ def require(target: Backend) -> None:
 
     Raises:
         MissingExtraError: the vendor's package is not installed; the message is the command that installs it.
+        UserError: the backend has no compiler.
     """
     if target.toolchain() is None:
+        if not target.extra:
+            raise UserError(f"{target.title} is known by its table alone and compiles nothing: give --no-compile")
         raise MissingExtraError(target.title, target.extra)
 
 

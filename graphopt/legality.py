@@ -11,10 +11,13 @@ import onnx_ir as ir
 
 from graphopt.errors import GraphoptError, PluginError, UserError
 from graphopt.ir import count_nodes, infer_shapes
+from graphopt.ir.validate import describe
 from graphopt.pipeline import make_backend
-from graphopt.report.model import BackendCheck, Check, CheckedModel, Finding, Support
+from graphopt.report.model import BackendCheck, Check, CheckedModel, Finding, Partition, Segment, Support
 from graphopt.source import Source
 from graphopt.support.backend import Backend
+from graphopt.support.partition import Segment as Piece
+from graphopt.support.work import macs
 from graphopt.verify import check_dims
 from graphopt.verify.dims import OPEN
 
@@ -70,7 +73,7 @@ def support_of(
     target: Backend | None,
     dims: dict[str, int | tuple[int, ...]],
     advice: Mapping[str, str] = MappingProxyType({}),
-) -> Support | None:
+) -> tuple[Support, Partition] | None:
     """What the backend's table says of a model; the model is not changed but for inferred shapes.
 
     Args:
@@ -78,6 +81,9 @@ def support_of(
         target: the backend; None has no table.
         dims: sizes of dynamic dimensions.
         advice: what passes say of nodes, in place of the general remedy.
+
+    Returns:
+        How much the target takes, and the pieces that a fallback would make; None without a table.
     """
     if target is None:
         return None
@@ -89,11 +95,21 @@ def support_of(
         _fix(looked_at, dims)
     infer_shapes(looked_at)
     answer = hold(looked_at, _table(target))
-    return Support(
+    support = Support(
         nodes=answer.nodes, supported=answer.supported,
         unsupported=tuple(
             Finding(**{**f.as_json(), "remedy": advice.get(f.node, f.remedy)}) for f in answer.findings
         ),
+    )  # fmt: skip
+    return support, Partition(
+        segments=tuple(map(_segment, answer.partition.segments)), crossing_bytes=answer.crossing_bytes
+    )
+
+
+def _segment(piece: Piece) -> Segment:
+    return Segment(
+        supported=piece.supported, nodes=len(piece.nodes), first=describe(piece.nodes[0]),
+        last=describe(piece.nodes[-1]), macs=sum(macs(node) or 0 for node in piece.nodes),
     )  # fmt: skip
 
 

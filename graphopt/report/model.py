@@ -40,6 +40,7 @@ class FileFacts:
         parameters: elements of all initializers.
         bytes: size of the file and of its external data.
         macs: multiply-accumulate operations of one inference, None where the shapes are not known.
+        moved_bytes: what its operators read and write in one inference, None where the shapes are not known.
     """
 
     path: str
@@ -49,6 +50,7 @@ class FileFacts:
     parameters: int
     bytes: int
     macs: int | None = field(default=None, metadata=_LATER)
+    moved_bytes: int | None = field(default=None, metadata=_LATER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,8 @@ class PassRecord:
         detail: one line for people, "" where there is nothing to say.
         log: the single rewrites, where they were recorded.
         metrics: what it measured, by name: legalize says macs_before, macs_after, moved_bytes_before and …_after.
+            Three are no numbers: `layers`, a list of {"name", "op_type", "sqnr_db", …}; `removed`, a list of
+            {"layer", "kind", "before", "after"} of channels; `histograms`, by the name of what was counted.
     """
 
     name: str
@@ -86,7 +90,7 @@ class PassRecord:
     outcome: Outcome
     detail: str = ""
     log: tuple[Rewrite, ...] = field(default=(), metadata=_LATER)
-    metrics: Mapping[str, float] = field(default_factory=dict, metadata=_LATER)
+    metrics: Mapping[str, Any] = field(default_factory=dict, metadata=_LATER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +110,35 @@ class Finding:
     reason: str
     evidence: str = ""
     remedy: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """Nodes that run in one piece, on the target or beside it.
+
+    Attributes:
+        first, last: names of the nodes it begins and ends with.
+        macs: multiply-accumulates, of nodes with static shapes.
+    """
+
+    supported: bool
+    nodes: int
+    first: str
+    last: str
+    macs: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partition:
+    """What a fallback would make of the optimized model's main graph.
+
+    Attributes:
+        segments: in the order in which they run.
+        crossing_bytes: what would cross between the target and the fallback in one inference.
+    """
+
+    segments: tuple[Segment, ...]
+    crossing_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +258,27 @@ class Layer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Histogram:
+    """How the values of a tensor are spread, and over which range they got codes.
+
+    Attributes:
+        name: of the tensor.
+        kind: "weights" or "activations".
+        low, high: the ends of the counted range, split into as many bins of the same width as there are counts.
+        counts: values in each bin.
+        codes: the values of the least and the greatest code, None where it is stored in float; of several channels,
+            the widest.
+    """
+
+    name: str
+    kind: Literal["weights", "activations"]
+    low: float
+    high: float
+    counts: tuple[int, ...]
+    codes: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """The record of one run for one backend; see `to_json` for its file format.
 
@@ -241,7 +295,9 @@ class Report:
         notes: one line each on what went on without stopping the run, as a plugin that did not load.
         speed: measured inference times, None where nobody measured.
         provenance: name of a node of the output to the nodes of the input that it came from.
+        partition: what would run where; None without a backend.
         layers: per-layer measurements.
+        histograms: of a quantized model's worst layers.
     """
 
     schema: Literal["graphopt.report/1"] = "graphopt.report/1"
@@ -261,7 +317,9 @@ class Report:
     notes: tuple[str, ...] = field(default=(), metadata=_LATER)
     speed: Speed | None = field(default=None, metadata=_LATER)
     provenance: Mapping[str, tuple[str, ...]] = field(default_factory=dict, metadata=_LATER)
+    partition: Partition | None = field(default=None, metadata=_LATER)
     layers: tuple[Layer, ...] = field(default=(), metadata=_LATER)
+    histograms: tuple[Histogram, ...] = field(default=(), metadata=_LATER)
 
 
 @dataclass(frozen=True, kw_only=True)

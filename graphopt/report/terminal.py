@@ -5,7 +5,7 @@ Nothing here reads rich's markup: names come from models and plugins, so every w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Literal
 
@@ -28,6 +28,8 @@ _OUTCOME: dict[Outcome, Text] = {
 }
 _ASCII = str.maketrans("✓✗·↺→−×…—“”│", '+x.<>-x.-""|')
 _NAMES = ("Model", "Artifact", "Toolchain")  # columns that may take more than one line
+_FALL_SHOWN = 3.0
+"""dB that a layer's output has less than its inputs, from which on it is named."""
 _NAMES_SHOWN = 3
 
 
@@ -159,9 +161,21 @@ def _answers(report: Report) -> Table:
     table = _grid()
     for answer in words.answers(report):
         table.add_row(Text(f"  {answer.topic}", "dim"), Text(words.printable(answer.text), _STYLES[answer.tone]))
+    for topic, told in _losses(report):
+        table.add_row(Text(f"  {words.printable(topic)}", "dim"), Text(words.printable(told)))
     for note in report.notes:
         table.add_row(Text("  note", "dim"), Text(words.printable(note), "yellow"))
     return table
+
+
+def _losses(report: Report) -> Iterator[tuple[str, str]]:
+    """What lossy passes say of themselves, and the layers at which most is lost."""
+    lossy = [one for one in report.passes if one.outcome == "applied" and one.fidelity == "lossy"]
+    yield from ((one.name, one.detail) for one in lossy if one.detail)
+    falls = [(layer.metrics.get("fall_db") or 0.0, layer) for layer in report.layers]
+    worst = sorted((pair for pair in falls if pair[0] >= _FALL_SHOWN), key=lambda pair: -pair[0])[:_NAMES_SHOWN]
+    if lossy and worst:
+        yield "worst", ", ".join(f"{layer.node} −{fall:.1f} dB" for fall, layer in worst)
 
 
 def _grid() -> Table:

@@ -1,11 +1,17 @@
-"""A small run with something of everything."""
+"""A small run with something of everything, and a browser to look at its page with."""
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from graphopt.report.drawing import Drawing, Graph, Node, Value
 from graphopt.report.model import (
     Compile,
     Execution,
@@ -18,6 +24,23 @@ from graphopt.report.model import (
     SupportChange,
     Verification,
 )
+
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium: the one that GRAPHOPT_CHROMIUM names, one on the path, or playwright's own."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        own = Path(driver.chromium.executable_path)
+        found = [os.environ.get("GRAPHOPT_CHROMIUM"), *map(shutil.which, CHROMIUMS), str(own) if own.exists() else None]
+        file = next(filter(None, found), None)
+        if file is None:
+            pytest.skip("no Chromium here: install one (apt install chromium), or name it in GRAPHOPT_CHROMIUM")
+        one = driver.chromium.launch(executable_path=file, args=["--no-sandbox"])
+        yield one
+        one.close()
 
 
 def record(name: str, before: int, after: int, outcome: str = "applied", detail: str = "") -> PassRecord:
@@ -77,6 +100,27 @@ def report() -> Report:
         recipe='backend = "tflite"\n\n[[pass]]\nname = "fold-constants"\n',
         seconds=1.9,
         peak_rss_bytes=512_000_000,
+    )
+
+
+@pytest.fixture
+def drawing() -> Drawing:
+    """Conv, BatchNormalization and Relu, of which the first two became one Conv, and a Shape that was folded."""
+    x = Value(name="x", dtype="float32", shape="1×3×8×8")
+    wide = [Value(name=name, dtype="float32", shape="1×4×8×8") for name in ("c", "b", "softmax_0")]
+    weight = Value(name="w", dtype="float32", shape="4×3×3×3", constant=True)
+    size = Value(name="s", dtype="int64", shape="4")
+    conv = Node(name="Conv_0", op_type="Conv", inputs=(0, 1), outputs=(2,), attributes={"group": "1"}, macs=6912,
+                parameters=108, bytes=432)  # fmt: skip
+    norm = Node(name="Norm_0", op_type="BatchNormalization", inputs=(2,), outputs=(3,))
+    relu = Node(name="Relu_0", op_type="Relu", inputs=(3,), outputs=(4,))
+    shape = Node(name="Shape_12", op_type="Shape", inputs=(4,), outputs=(5,))
+    fused = Node(name="Conv_0", op_type="Conv", inputs=(0, 1), outputs=(2,), made_by="fuse-conv-bn/conv-bn",
+                 sources=("Conv_0", "Norm_0"), macs=6912, parameters=108, bytes=432)  # fmt: skip
+    after = Node(name="Relu_0", op_type="Relu", inputs=(2,), outputs=(3,))
+    return Drawing(
+        before=Graph(nodes=(conv, norm, relu, shape), values=(x, weight, *wide, size), inputs=(0,), outputs=(4,)),
+        after=Graph(nodes=(fused, after), values=(x, weight, *wide[1:]), inputs=(0,), outputs=(3,)),
     )
 
 

@@ -18,10 +18,13 @@ from graphopt.report.model import (
     CheckedModel,
     FileFacts,
     Finding,
+    Histogram,
     Layer,
     OutputError,
+    Partition,
     Report,
     Rewrite,
+    Segment,
     Speed,
     Verification,
     check_from_json,
@@ -89,6 +92,10 @@ def test_a_report_comes_back_from_json_as_it_was(report: Report, rejected: Repor
         provenance={"c": ("a", "b")},
         layers=(Layer(node="c", op_type="Conv", metrics={"sqnr_db": 41.0}),),
         input=replace(report.input, macs=0),
+        partition=Partition(
+            segments=(Segment(supported=True, nodes=3, first="a", last="b", macs=9),), crossing_bytes=4
+        ),
+        histograms=(Histogram(name="c", kind="weights", low=-1.0, high=1.0, counts=(1, 2), codes=(-0.5, 0.5)),),
     )
     for record in (report, rejected, rich):
         assert from_json(json.loads(json.dumps(to_json(record), allow_nan=False))) == record

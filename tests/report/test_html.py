@@ -8,8 +8,21 @@ from html.parser import HTMLParser
 
 import pytest
 
+from graphopt.report.drawing import Drawing, Graph, Node, Value
 from graphopt.report.html import render_html
-from graphopt.report.model import Compile, Finding, Layer, OutputError, Report, Rewrite, Support, SupportChange
+from graphopt.report.model import (
+    Compile,
+    Finding,
+    Histogram,
+    Layer,
+    OutputError,
+    Partition,
+    Report,
+    Rewrite,
+    Segment,
+    Support,
+    SupportChange,
+)
 
 HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>{{ 7*7 }}"
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -43,9 +56,13 @@ def everywhere(report: Report, text: str) -> Report:
     """The report with `text` in every field that a model, a plugin or a vendor could fill."""
     output = OutputError(name=text, max_abs_error=None, max_rel_error=None, cosine=None, sqnr_db=None)
     finding = Finding(node=text, op_type=text, reason=text, evidence=text, remedy=text)
+    segment = Segment(supported=False, nodes=1, first=text, last=text)
     support = Support(nodes=1, supported=0, unsupported=(finding,))
     rewrite = Rewrite(rule=text, removed=(text,), added=(text,))
-    passes = tuple(replace(r, name=text, source=text, detail=text, log=(rewrite,)) for r in report.passes)
+    metrics = {text: 1.0, "removed": [{"layer": text, "kind": text, "before": 8, "after": 6}]}
+    passes = tuple(
+        replace(r, name=text, source=text, detail=text, log=(rewrite,), metrics=metrics) for r in report.passes
+    )
     execution = replace(report.compile.execution, outputs=(output,), runtime=text, reason=text)
     compiled = replace(
         report.compile, toolchain=text, artifact=text, execution=execution, issues=(finding,), detail={text: text}
@@ -54,21 +71,34 @@ def everywhere(report: Report, text: str) -> Report:
         report, backend=text, input=replace(report.input, path=text), output=replace(report.input, path=text),
         passes=passes, support=SupportChange(before=support, after=support), compile=compiled, recipe=text, reason=text,
         notes=(text,), verification=replace(report.verification, outputs=(output,), detail=text),
+        partition=Partition(segments=(segment, segment), crossing_bytes=1),
         layers=(Layer(node=text, op_type=text, metrics={text: 1.0}),),
+        histograms=(Histogram(name=text, kind="weights", low=-1.0, high=1.0, counts=(1, 2), codes=(-0.5, 2.0)),),
     )  # fmt: skip
 
 
+def drawn(text: str) -> Drawing:
+    """A drawing with `text` wherever a model could have it."""
+    value = Value(name=text, dtype=text, shape=text)
+    node = Node(
+        name=text, op_type=text, inputs=(0, None), outputs=(1,), attributes={text: text}, made_by=text, sources=(text,),
+        body=text, macs=1, bytes=1,
+    )  # fmt: skip
+    graph = Graph(nodes=(node,), values=(value, value), inputs=(0,), outputs=(1,))
+    return Drawing(before=graph, after=graph)
+
+
 def test_hostile_names_stay_words(report: Report) -> None:
-    page = Page(render_html(everywhere(report, HOSTILE)))
+    page = Page(render_html(everywhere(report, HOSTILE), drawn(HOSTILE)))
     tags = [tag for tag, _ in page.tags]
-    assert tags.count("script") == 1
+    assert tags.count("script") == 2  # what is drawn, and what draws it
     assert "img" not in tags
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
     assert sum(HOSTILE in word for word in page.words) >= 20
 
 
-def test_the_page_loads_nothing_and_links_only_within_itself(report: Report) -> None:
-    text = render_html(report)
+def test_the_page_loads_nothing_and_links_only_within_itself(report: Report, drawing: Drawing) -> None:
+    text = render_html(report, drawing)
     assert not re.search(r"https?:|//[a-z]|url\(|@import", text)
     page = Page(text)
     ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
@@ -81,8 +111,8 @@ def test_the_page_loads_nothing_and_links_only_within_itself(report: Report) -> 
     assert (policy or "").startswith("default-src 'none'")
 
 
-def test_every_section_has_a_heading_and_every_id_is_used_once(report: Report) -> None:
-    page = Page(render_html(report))
+def test_every_section_has_a_heading_and_every_id_is_used_once(report: Report, drawing: Drawing) -> None:
+    page = Page(render_html(report, drawing))
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     for tag, attributes in page.tags:
@@ -104,6 +134,8 @@ def test_every_kind_of_run_has_a_whole_page(report: Report, rejected: Report, ki
     }
     page = Page(render_html(runs[kind]))
     sections = {attributes.get("id") for tag, attributes in page.tags if tag == "section"}
+    assert sections >= {"passes", "accuracy", "size"}
+    assert "graph" not in sections  # nobody gave one
     assert ("support" in sections) == (kind != "neutral")
     assert ("recipe" in sections) == (kind != "broken off")
 
