@@ -119,6 +119,10 @@ class Backend(abc.ABC):
     """What "ran" means in the support table, as "LiteRT CPU" or "compiled ahead of time, not executed"."""
     prober: ClassVar[str] = ""
     """ "module:function" that gives the vendor's verdict on one probe; see `graphopt.support.probe`."""
+    runner: ClassVar[str] = ""
+    """ "module:function" that opens an artifact for `graphopt bench`, in a process of its own, as
+    function(file, sample, threads=…, optimization=…); `graphopt.bench.worker.Running` is what it returns. "" where the
+    vendor's runtime cannot be timed here."""
     Options: ClassVar[type] = NoOptions
 
     def __init__(self, **options: Any) -> None:
@@ -192,3 +196,34 @@ class Backend(abc.ABC):
             samples: inputs, one mapping a sample.
             timeout: seconds of wall time in all.
         """
+
+
+class TableBackend(Backend):
+    """A target that is known by its table alone: it can be checked against and legalized for, and compiles nothing.
+
+    A subclass has a name and a title; `table.json` and `recipe.toml` lie beside it.
+    """
+
+    suffix = ""
+    extra = ""
+
+    def toolchain(self) -> str | None:
+        """None: there is nothing to install."""
+        return None
+
+    def compile(
+        self, model: Path, artifact: Path, *, targets: Sequence[str] = (), timeout: float = 600.0
+    ) -> CompileResult:
+        """Say that there is no compiler."""
+        return CompileResult("failed", self.title, issues=(NodeIssue("", "", "it is known by its table alone"),))
+
+    def execute(
+        self,
+        compiled: CompileResult,
+        model: Path,
+        samples: Sequence[Mapping[str, np.ndarray]],
+        *,
+        timeout: float = 600.0,
+    ) -> ExecutionResult:
+        """Say that there is no runtime."""
+        return ExecutionResult("unavailable", reason=f"{self.title} is known by its table alone")

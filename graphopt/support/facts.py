@@ -207,7 +207,7 @@ def _quantization(node: ir.Node) -> dict[str, Fact]:
                     known["qdq.zero_point"] = _zero_point(source)
         elif _dtype(quantized) == "int32":
             known["qdq.bias"] = "int32"
-        elif known["qdq.weight"] == "none":
+        elif known["qdq.weight"] == "none" and node.op_type != "Gather":  # which moves rows and computes with none
             known["qdq.weight"] = _dtype(quantized)
             scale = source.inputs[1]
             known["qdq.per_channel"] = scale is not None and _rank(scale) == 1

@@ -76,6 +76,18 @@ def test_an_output_file_is_the_model_alone(here: Shell, small: Path, tmp_path: P
     assert [n.op_type for n in onnx.load(tmp_path / "x.onnx").graph.node] == ["Conv", "Relu"]
 
 
+def test_a_folder_may_have_a_dot_in_its_name(here: Shell, small: Path, tmp_path: Path) -> None:
+    assert here("run", str(small), "-o", "out.v2").code == 0
+    assert files(tmp_path / "out.v2") == ["model.onnx", "report.html", "report.json"]
+
+
+def test_an_output_named_as_the_compiled_file_is_one_line_with_the_way(here: Shell, small: Path) -> None:
+    done = here("run", str(small), "-b", "tflite", "-o", "small.tflite")
+    assert done.code == 2
+    assert "graphopt compile" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
 def test_without_an_output_nothing_is_written(here: Shell, small: Path, tmp_path: Path) -> None:
     answer = here("run", "small.onnx", "-b", "tflite", "--dim", "batch=1", "--json")
     assert answer.code == 0

@@ -27,6 +27,7 @@ class TFLiteBackend(Backend):
     extra: ClassVar[str] = "tflite"
     execution = "LiteRT CPU"
     prober: ClassVar[str] = "graphopt_backends.tflite.probe:verdict"
+    runner: ClassVar[str] = "graphopt_backends.tflite.timing:open_model"
     Options: ClassVar[type] = Options
 
     def toolchain(self) -> str | None:
