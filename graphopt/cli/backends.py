@@ -60,7 +60,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", type=options.BackendName())
 @options.json_output
 def show(name: str, as_json: bool) -> None:
     """Show a backend: its toolchain, targets, recipe, and the operators of each of its tables by status."""

@@ -11,9 +11,9 @@ from graphopt.errors import UserError
 
 
 @click.command("compile")
-@click.argument("model", metavar="MODEL")
+@options.model_argument("model")
 @options.backends(required=True)
-@click.option("-o", "--output", required=True, metavar="FILE", help="The file to write.")
+@click.option("-o", "--output", required=True, metavar="FILE", type=options.File(), help="The file to write.")
 @options.targets
 @options.io_layout
 @click.option("--timeout", default=600.0, show_default=True, help="Seconds that the compiler may take.")

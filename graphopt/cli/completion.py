@@ -9,10 +9,14 @@ from click.shell_completion import get_completion_class
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
-    """Print the script that completes graphopt's commands, options and backends in SHELL.
+    """Print the script that completes commands, options, passes, backends and files in SHELL.
 
     \b
-      graphopt completion bash >> ~/.bashrc
+      echo 'eval "$(graphopt completion bash)"' >> ~/.bashrc
+      echo 'eval "$(graphopt completion zsh)"' >> ~/.zshrc
+      graphopt completion fish > ~/.config/fish/completions/graphopt.fish
+
+    It takes effect in the next shell. Names come from what is installed, plugins included.
     """
     from graphopt.cli.main import cli
 

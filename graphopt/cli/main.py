@@ -16,20 +16,26 @@ import click
 from graphopt.cli.lazily import load_lazily
 from graphopt.errors import GraphoptError, PluginError, UserError
 
-_COMMANDS = {
+BUILT_IN = {
     "run": "Rewrite a model, check it, compile it, and say what it cost.",
     "check": "Say which nodes a backend takes, and why not the others.",
     "compile": "Give a model to a vendor's compiler as it is.",
+    "inspect": "Say what is in a model: operators, parameters, work, memory, layers.",
+    "diff": "Say how two models differ, in structure, weights and outputs.",
+    "bench": "Time models against each other, and say which is faster, if any.",
     "passes": "List the passes, or show one.",
     "backends": "List the backends, or show one.",
-    "plugins": "List the distributions that passes and backends come from.",
+    "plugins": "List the distributions that passes, backends and commands come from.",
+    "plugin": "Begin a plugin, or check one.",
+    "reduce": "Make a model that fails as small as it can be and still fail alike.",
     "probe": "Measure a backend's support table again.",
     "completion": "Print the script that completes commands in a shell.",
 }
 _SECTIONS = (
     ("Deploy a model", ("run", "check", "compile")),
+    ("Look at models", ("inspect", "diff", "bench")),
     ("See what there is", ("passes", "backends", "plugins")),
-    ("Extend and set up", ("probe", "completion")),
+    ("Extend and set up", ("plugin", "reduce", "probe", "completion")),
 )
 
 
@@ -37,11 +43,13 @@ class _Lazy(click.Group):
     """A group whose subcommands are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [*BUILT_IN, *_of_plugins()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
+        if cmd_name not in BUILT_IN:
+            from graphopt.plugins.commands import find_command
+
+            return find_command(cmd_name)
         module = importlib.import_module(f"graphopt.cli.{cmd_name}")
         command: click.Command = module.command
         return command
@@ -49,16 +57,32 @@ class _Lazy(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, names in _SECTIONS:
             with formatter.section(title):
-                formatter.write_dl([(name, _COMMANDS[name]) for name in names])
+                formatter.write_dl([(name, BUILT_IN[name]) for name in names])
+        if more := _of_plugins():
+            with formatter.section("From plugins"):
+                formatter.write_dl([(name, f"of {source}") for name, source in more.items()])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         import difflib
 
-        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+        from graphopt.plugins.commands import COMMANDS, clash
+
+        if args and args[0] in BUILT_IN:
+            for entry in COMMANDS.entries():
+                if entry.name == args[0]:  # it does not take the command over, and somebody should know
+                    click.echo(f"graphopt: {clash(entry, BUILT_IN)}", err=True)
+        elif args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
             hint = f" Did you mean {near[0]!r}?" if near else " See `graphopt --help`."
             ctx.fail(f"there is no command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
+
+
+def _of_plugins() -> dict[str, str]:
+    """Commands of plugins that their plain names reach, each with its distribution."""
+    from graphopt.plugins.commands import COMMANDS, clash
+
+    return {entry.name: entry.source for entry in COMMANDS.entries() if not clash(entry, BUILT_IN)}
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
@@ -86,7 +110,7 @@ def main() -> None:
     logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
     logging.getLogger("onnx_ir").propagate = False
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(standalone_mode=False, prog_name="graphopt")
         sys.stdout.flush()
     except click.exceptions.Abort:
         code = _complain("stopped", 130)

@@ -51,7 +51,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", type=options.PassName())
 @options.json_output
 def show(name: str, as_json: bool) -> None:
     """Show what a pass matches and makes, its options and its rules."""

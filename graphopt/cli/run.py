@@ -23,20 +23,22 @@ if TYPE_CHECKING:
     from graphopt.support.backend import Backend
 
 _OPSET_PASS = "convert-opset"
+_MODEL_SUFFIXES = (".onnx", ".pb")
+"""What makes of an output a file; any other path is a folder, dots in its name or not."""
 _BEFORE_OPSET = ("fix-input-values", "upgrade-ir", "fix-input-shapes")
 
 
 @click.command("run")
-@click.argument("model", metavar="MODEL")
+@options.model_argument("model")
 @options.backends(required=False)
 @click.option(
-    "-o", "--output", metavar="PATH",
+    "-o", "--output", metavar="PATH", type=options.File(),
     help="A folder (receives model.onnx, the compiled file, report.json, report.html; one folder NAME inside for each "
     "of several backends), a file x.onnx (the model alone), or - for standard output.",
 )  # fmt: skip
-@click.option("-r", "--recipe", metavar="FILE", help="A TOML recipe instead of the backend's own.")
+@click.option("-r", "--recipe", metavar="FILE", type=options.File(), help="A TOML recipe instead of the backend's own.")
 @click.option(
-    "-p", "--pass", "passes", multiple=True, metavar="NAME[:KEY=VALUE,…]",
+    "-p", "--pass", "passes", multiple=True, metavar="NAME[:KEY=VALUE,…]", type=options.PassName(),
     help="A pass to run after the recipe's; several times.",
 )  # fmt: skip
 @click.option("--only", is_flag=True, help="Run the passes of -p alone, without a recipe.")
@@ -51,14 +53,8 @@ _BEFORE_OPSET = ("fix-input-values", "upgrade-ir", "fix-input-shapes")
     help="Make an input a constant (sr=16000, pads=0,1,1,0): it leaves the signature, and what it decides, as the "
     "branch of an If, is decided now. Several times.",
 )  # fmt: skip
-@click.option(
-    "--calibration", metavar="DATA",
-    help="Your samples, to compare on and for passes that need statistics: a .npz, a .npy, a folder of them, or a "
-    "folder of images. Without it inputs are generated.",
-)  # fmt: skip
-@click.option("--mean", metavar="A[,B,C]", help="For images: subtracted from pixels in 0…1, for each channel.")
-@click.option("--std", metavar="A[,B,C]", help="For images: what the result is divided by.")
-@click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="For images: the order of axes of the input.")
+@options.calibration
+@options.images
 @click.option("--samples", default=4, show_default=True, type=click.IntRange(0), help="Inputs to compare on.")
 @click.option(
     "--verify", type=click.Choice(["off", "final", "each"]), default="final", show_default=True,
@@ -75,9 +71,10 @@ _BEFORE_OPSET = ("fix-input-values", "upgrade-ir", "fix-input-shapes")
 @options.targets
 @options.io_layout
 @click.option("--timeout", default=600.0, show_default=True, help="Seconds for the vendor's compiler, and its runtime.")
+@click.option("--pass-timeout", default=600.0, show_default=True, help="Seconds for one pass of a plugin.")
 @click.option("--explain", multiple=True, metavar="RULE", help="Say where a rule did not fire, and why.")
 @options.json_output
-@click.option("-q", "--quiet", is_flag=True, help="Print errors alone.")
+@options.quiet
 def command(
     model: str,
     backends: tuple[tuple[str, ...], ...],
@@ -99,6 +96,7 @@ def command(
     targets: tuple[tuple[str, ...], ...],
     io_layout: str | None,
     timeout: float,
+    pass_timeout: float,
     explain: tuple[str, ...],
     as_json: bool,
     quiet: bool,
@@ -124,6 +122,8 @@ def command(
         goals: list[Backend | None] = [make_backend(spec) for spec in specs] or [None]
     if only and recipe:
         raise UserError("--only runs the passes of -p alone: leave out --recipe")
+    if output is not None:
+        _refuse_compiled_name(output, goals)
     if output is not None and not _is_folder(output) and len(goals) > 1:
         raise UserError(f"-o {output} is one file, and there are {len(goals)} backends: give a folder, as out/")
     if output == "-" and as_json:
@@ -131,7 +131,7 @@ def command(
     sizes, values = parse_dims(dims), parse_values(settings)
     data = None
     if calibration is not None:
-        data = Data(Path(calibration), _numbers(mean, "--mean"), _numbers(std, "--std"), layout)
+        data = Data(Path(calibration), options.numbers(mean, "--mean"), options.numbers(std, "--std"), layout)
     results: list[tuple[Result, Path | None]] = []
     with options.model_file(model) as path, options.progress(quiet or as_json) as listener:
         if compiles:
@@ -145,8 +145,8 @@ def command(
                         path, backend=goal, recipe=chosen, dims=sizes, values=values, calibration=data,
                         samples=samples, verify=verify, on_failure=on_failure, compile=compiles,
                         targets=options.flat(targets) if goal else (), output=places.model, artifact=places.artifact,
-                        explain=explain, timeout=timeout, on_progress=listener,
-                        hashes=as_json or places.folder is not None,
+                        explain=explain, timeout=timeout, pass_timeout=pass_timeout, on_progress=listener,
+                        hashes=as_json or places.folder is not None, details=places.folder is not None,
                     )  # fmt: skip
                 report = _judged(_as_asked(result.report, model, output), opset)
                 result = replace(result, report=report)
@@ -197,7 +197,19 @@ def _as_asked(report: Report, model: str, output: str | None) -> Report:
 
 
 def _is_folder(output: str) -> bool:
-    return output != "-" and (output.endswith("/") or Path(output).is_dir() or not Path(output).suffix)
+    return output != "-" and (
+        output.endswith("/") or Path(output).is_dir() or Path(output).suffix.lower() not in _MODEL_SUFFIXES
+    )
+
+
+def _refuse_compiled_name(output: str, goals: Sequence[Backend | None]) -> None:
+    """A file named as the compiler's is not what `run` writes, and would be a folder."""
+    for goal in goals:
+        if goal is not None and goal.suffix and Path(output).suffix == goal.suffix and not Path(output).is_dir():
+            raise UserError(
+                f"-o {output}: give a folder, as out/, which receives model{goal.suffix}; "
+                f"`graphopt compile` writes the compiled file alone"
+            )
 
 
 class _places:
@@ -249,7 +261,7 @@ class _places:
 
             scratch = Path(self._scratch.name)
             result = replace(result, report=_moved(result.report, scratch, self.folder))
-            write(result.report, scratch)
+            write(result.report, scratch, result.drawing)
             self._settle(scratch, self.folder, result.report.backend)
         if self.output == "-" and self.model is not None:
             sys.stdout.buffer.write(self.model.read_bytes())
@@ -294,15 +306,6 @@ def _moved(report: Report, scratch: Path, folder: Path) -> Report:
     compiled = replace(report.compile, artifact=move(report.compile.artifact), detail=move(dict(report.compile.detail)))
     output = None if report.output is None else replace(report.output, path=move(report.output.path))
     return replace(report, compile=compiled, output=output)
-
-
-def _numbers(text: str | None, option: str) -> list[float] | None:
-    if text is None:
-        return None
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise UserError(f"{option} {text}: give numbers separated by commas, as 0.485,0.456,0.406") from None
 
 
 def _tell(results: list[tuple[Result, Path | None]], as_json: bool, quiet: bool, output: str | None) -> None:

@@ -21,14 +21,19 @@ import onnx_ir as ir
 from graphopt.errors import GraphoptError, ModelError, UserError
 from graphopt.ir.edit import adopt_opsets, nodes_of, owners
 from graphopt.ir.validate import validate
+from graphopt.pipeline.limit import within
 from graphopt.pipeline.passes import Context, Pass, PassResult, RewritePass, worst
 from graphopt.pipeline.soundness import Fingerprint, complaint_of, difference, signature_of
+from graphopt.plugins.entry_points import HOME
 from graphopt.report.model import PassRecord, Rewrite
 from graphopt.rewrite import NearMiss
 from graphopt.verify import Verification, judge
 
 Verify = Literal["off", "final", "each"]
 OnFailure = Literal["continue", "stop"]
+
+PASS_TIMEOUT = 600.0
+"""Seconds that one pass of another distribution may take, where nobody says otherwise."""
 
 _CHECKPOINT_AFTER = 5.0
 """Seconds of passes beyond which a copy of the model is kept, so that a rollback does not run them again."""
@@ -40,6 +45,11 @@ class Step:
 
     one: Pass
     source: str
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the pass comes from another distribution than graphopt itself."""
+        return self.source.partition(" ")[0] != HOME
 
 
 @dataclass
@@ -73,6 +83,7 @@ class PassManager:
         on_failure: go on without a pass that failed or was taken back, or stop there.
         samples: inputs to compare on, by input name; None makes the manager skip verification and say why.
         listener: called with the name of each pass before it runs, its position, and how many there are.
+        pass_timeout: seconds that one pass of another distribution may take; graphopt's own have no limit.
     """
 
     def __init__(
@@ -83,8 +94,10 @@ class PassManager:
         on_failure: OnFailure = "continue",
         samples: Callable[[], Sequence[Mapping[str, np.ndarray]]] | None = None,
         listener: Callable[[str, int, int], None] | None = None,
+        pass_timeout: float = PASS_TIMEOUT,
     ) -> None:
         self.steps, self.verify, self.on_failure = list(steps), verify, on_failure
+        self.pass_timeout = pass_timeout
         self._samples, self._listener = samples, listener
 
     def run(self, original: Callable[[], ir.Model], context: Context) -> PipelineResult:
@@ -180,10 +193,10 @@ class _Run:
 
     def _try(self, position: int) -> PassResult | None:
         """Run one pass on the model at work and write down what it did; None where it failed and spoiled the model."""
-        nodes, one = self._nodes(), self.manager.steps[position].one
+        nodes, step = self._nodes(), self.manager.steps[position]
         self._note(position, nodes_before=nodes, nodes_after=nodes)
         try:
-            result, self.model = self._apply(one, self.model)
+            result, self.model = self._apply(step, self.model)
         except _BrokenGraph as broken:
             self._note(position, outcome="rolled_back", detail=str(broken))
             return None
@@ -225,12 +238,16 @@ class _Run:
         """Nodes of the model at work, as `count_nodes` counts them."""
         return sum(count for (_, op_type), count in self._operators().items() if op_type != "Constant")
 
-    def _apply(self, one: Pass, start: ir.Model) -> tuple[PassResult, ir.Model]:
+    def _apply(self, step: Step, start: ir.Model) -> tuple[PassResult, ir.Model]:
         """Run one pass and check what it made."""
+        one = step.one
         if isinstance(one, RewritePass) and start is self.model and one.roots.isdisjoint(self._operators()):
             return PassResult(0), start
         before = self._fingerprint(start) if not isinstance(one, RewritePass) else None
-        result = one.run(start, self.context)
+        if step.foreign:
+            result = within(self.manager.pass_timeout, lambda: one.run(start, self.context))
+        else:
+            result = one.run(start, self.context)
         if not isinstance(result, PassResult):
             raise TypeError(f"run must return a PassResult, not {type(result).__name__}")
         model = result.model if result.model is not None else start
@@ -316,7 +333,7 @@ class _Run:
             self.signature = signature_of(model)
             for position in self.kept[:middle]:
                 try:
-                    _, model = self._apply(self.manager.steps[position].one, model)
+                    _, model = self._apply(self.manager.steps[position], model)
                 except (Exception, SystemExit):  # noqa: BLE001 (it did not repeat what it did: that is guilt enough)
                     return position
             if self._judge(model, self.kept[:middle]).status == "failed":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import onnx_ir as ir
 
 from graphopt.errors import PassError
-from graphopt.options import NoOptions, changed, validated
+from graphopt.options import NoOptions, changed, validated, written
 from graphopt.rewrite import Fidelity, NearMiss, Rewrite, Rule, apply_rules
 from graphopt.rewrite.rule import FIDELITIES
 
@@ -32,7 +32,7 @@ class PassResult:
         log: its rewrites one by one, where it has them.
         misses: near misses of the rules that the run was asked to explain.
         advice: for nodes, by name, that the backend still does not take: what was tried, and what would help.
-        metrics: what it measured, by name, as {"macs_before": 3e8, "macs_after": 3e8}.
+        metrics: what it measured, by name, as {"macs_before": 3e8, "macs_after": 3e8}; numbers, and rows of them.
     """
 
     rewrites: int
@@ -41,7 +41,7 @@ class PassResult:
     log: tuple[Rewrite, ...] = ()
     misses: tuple[NearMiss, ...] = ()
     advice: Mapping[str, str] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Pass(abc.ABC):
     @property
     def spec(self) -> str:
         """The pass as `-p` takes it, with the options that are not at their defaults."""
-        told = [f"{k}={v}" for k, v in self.changed_options().items()]
+        told = [f"{k}={written(v)}" for k, v in self.changed_options().items()]
         return self.name + (":" + ",".join(told) if told else "")
 
     def changed_options(self) -> dict[str, Any]:

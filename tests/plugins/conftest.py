@@ -15,18 +15,23 @@ import onnx
 import pytest
 
 DISTS = Path(__file__).parent / "dists"
+PLUGINS = Path(__file__).parents[2] / "plugins"
 Shell = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def _install(folder: Path, *names: str) -> Path:
-    """Folder with the distributions in it; pip builds them from copies, since building leaves files behind."""
-    site = folder / "-".join(names)
+def _source(name: str) -> Path:
+    return DISTS / name if (DISTS / name).is_dir() else PLUGINS / name
+
+
+def _install(folder: Path, name: str) -> Path:
+    """Folder with the distribution in it; pip builds it from a copy, since building leaves files behind."""
+    site = folder / name
     if not site.exists():
-        copies = [str(shutil.copytree(DISTS / name, folder / "sources" / name)) for name in names]
+        copy = str(shutil.copytree(_source(name), folder / "sources" / name))
         # Built with what is installed where that is enough, so that no network is needed.
         offline = ["--no-build-isolation", "--no-index"] if importlib.util.find_spec("hatchling") else []
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        subprocess.run([*pip, *offline, "--target", str(site), *copies], check=True)
+        subprocess.run([*pip, *offline, "--target", str(site), copy], check=True)
     return site
 
 
@@ -38,10 +43,12 @@ def env_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str
 
     def install(*names: str) -> dict[str, str]:
         shared.mkdir(exist_ok=True)
-        with (shared / f"{'-'.join(names)}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            site = _install(shared, *names)
-        return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))}
+        sites = []
+        for name in names:
+            with (shared / f"{name}.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                sites.append(str(_install(shared, name)))
+        return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [*sites, os.environ.get("PYTHONPATH")]))}
 
     return install
 
@@ -78,5 +85,7 @@ def model(tmp_path: Path) -> Path:
             y = Relu(c)
             z = Neg(x)
         }""")
+    weight = proto.graph.initializer[0]
+    weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight), "w"))  # as exporters write it
     onnx.save(proto, tmp_path / "small.onnx")
     return tmp_path / "small.onnx"

@@ -45,10 +45,11 @@ def test_what_does_not_load_is_named_and_the_rest_is_listed(shell: Shell) -> Non
     assert done.returncode == 0
     assert {"fuse-conv-bn", "cancel-negations", "raises"} <= {row["name"] for row in listed["passes"]}
     broken = {problem.split(" of hostile 0.6 ")[0] for problem in listed["problems"]}
-    assert broken == {"bad-import", "bad-exit", "bad-name", "bad-kind", "bad-promise"}
+    assert broken == {"bad-import", "bad-exit", "bad-name", "bad-kind", "bad-promise", "bad-options"}
     plugins = json.loads(shell("plugins", "--json").stdout)["plugins"]
-    assert len(plugins["hostile 0.6"]["problems"]) == 5
-    assert plugins["stranger 1.0"] == {"passes": ["cancel-negations"], "backends": ["paper"], "problems": []}
+    assert len(plugins["hostile 0.6"]["problems"]) == 6
+    mine = plugins["stranger 1.0"]
+    assert (mine["backends"], mine["commands"], mine["problems"]) == (["paper"], ["size-of"], [])
     problems = json.loads(shell("backends", "--json").stdout)["problems"]
     assert problems == ["wreck of hostile 0.6 cannot be listed: ZeroDivisionError: no table"]
 
@@ -71,18 +72,25 @@ def test_a_plugins_pass_runs_in_a_recipe_beside_built_in_ones(shell: Shell, mode
         ("bad-name", "failed", "calls itself 'good-name'"),
         ("bad-kind", "failed", "is not a Pass"),
         ("bad-promise", "failed", "declares the fidelity 'roughly'"),
+        ("bad-options", "failed", "has Options that are not a dataclass"),
+        ("bad-type", "failed", "TypeError: 'str' object"),
         ("bad-making", "failed", "OSError: no licence file"),
         ("raises", "failed", "KeyError: 'missing\\nsecond line'"),
         ("quits", "failed", "SystemExit: bye"),
         ("dangling", "rolled_back", "reads 'nowhere', which nothing makes"),
         ("numbers", "rolled_back", "does not keep its fidelity (exact)"),
         ("drops-output", "rolled_back", "the outputs were y, z and are y"),
+        ("scribbles", "failed", "ValueError: assignment destination is read-only"),
+        ("loops", "failed", "did not end within 1 s"),
+        ("waits", "failed", "did not end within 1 s"),
+        ("stubborn", "failed", "did not end within 1 s"),
     ],
 )
 def test_a_hostile_pass_costs_its_own_effect_and_is_named(
     shell: Shell, model: Path, name: str, outcome: str, words: str
 ) -> None:
-    done = shell("run", "small.onnx", "-p", name, "-p", "cancel-negations", "--only", "--json", "-o", "x.onnx")
+    wanted = ["-p", name, "-p", "cancel-negations", "--only", "--pass-timeout", "1"]
+    done = shell("run", "small.onnx", *wanted, "--json", "-o", "x.onnx")
     assert done.returncode == 0, done.stderr
     first, second = json.loads(done.stdout)["passes"]
     assert (first["name"], first["source"], first["outcome"]) == (name, "hostile 0.6", outcome)
@@ -91,6 +99,33 @@ def test_a_hostile_pass_costs_its_own_effect_and_is_named(
     assert len(lines(done.stderr)) == 1
     assert name in done.stderr
     assert [n.op_type for n in onnx.load(model.with_name("x.onnx")).graph.node] == ["Mul", "Relu", "Neg"]
+
+
+def test_ten_hostile_plugins_in_one_run_are_named_and_the_run_is_completed(
+    shell: Shell, model: Path, env_with: Env
+) -> None:
+    hostile = [
+        "bad-import",
+        "raises",
+        "loops",
+        "dangling",
+        "numbers",
+        "scribbles",
+        "prints",
+        "bad-type",
+        "drops-output",
+    ]
+    passes = [part for name in [*hostile, "twin:fuse-conv-bn", "cancel-negations"] for part in ("-p", name)]
+    env = env_with("stranger", "hostile", "twin")
+    done = shell("run", "small.onnx", *passes, "--only", "--json", "-o", "x.onnx", "--pass-timeout", "1", env=env)
+    assert done.returncode == 0, done.stderr
+    records = {record["name"]: record for record in json.loads(done.stdout)["passes"]}
+    contained = {name for name, record in records.items() if record["outcome"] in ("failed", "rolled_back")}
+    assert contained == set(hostile) - {"prints"}
+    assert all(records[name]["source"] == "hostile 0.6" for name in hostile)
+    assert [n.op_type for n in onnx.load(model.with_name("x.onnx")).graph.node] == ["Mul", "Relu", "Neg"]
+    clash = shell("run", "small.onnx", "-p", "fuse-conv-bn", env=env)
+    assert (clash.returncode, "graphopt:fuse-conv-bn and twin:fuse-conv-bn" in clash.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(("name", "verify"), [("raises", "final"), ("numbers", "each"), ("numbers", "final")])

@@ -120,6 +120,61 @@ class Prints(Pass):
         return PassResult(0)
 
 
+class Loops(_Wrong):
+    """Never comes to an end."""
+
+    name = "loops"
+
+    def spoil(self, model):
+        while True:
+            model.graph[0].name = "round and round"
+
+
+class Waits(_Wrong):
+    """Waits in C for what never happens, where no exception reaches it, and spoils the model then."""
+
+    name = "waits"
+
+    def spoil(self, model):
+        time.sleep(3600)
+
+
+class Stubborn(_Wrong):
+    """Never comes to an end, and heeds nothing that it is told."""
+
+    name = "stubborn"
+
+    def spoil(self, model):
+        while True:
+            try:
+                time.sleep(3600)
+            except BaseException:  # noqa: BLE001
+                continue
+
+
+class BadOptions(_Wrong):
+    """Has options of a kind that nobody knows."""
+
+    name = "bad-options"
+
+    class Options:
+        times = 1
+
+
+class BadType(_Wrong):
+    """Has an option whose default is of another type than it says."""
+
+    name = "bad-type"
+
+    @dataclass(frozen=True)
+    class Options:
+        times: int = "often"
+
+    def spoil(self, model):
+        for _ in range(self.options.times):
+            model.graph[0].name = "again"
+
+
 class Sleeps(Pass):
     """Takes its time."""
 

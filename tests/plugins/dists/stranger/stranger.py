@@ -1,6 +1,9 @@
-"""A whole plugin: a pass that is one rule, and a backend that is one table."""
+"""A whole plugin: a pass that is one rule, functions that are passes, a backend that is one table, and a command."""
 
-from graphopt.pipeline import RewritePass
+import click
+import onnx
+
+from graphopt.pipeline import RewritePass, function_pass, graphsurgeon_pass
 from graphopt.rewrite import rule
 from graphopt.support.backend import Backend, CompileResult, ExecutionResult
 from graphopt.support.table import Row, Table
@@ -21,6 +24,31 @@ class CancelNegations(RewritePass):
 
     name = "cancel-negations"
     rules = (cancel,)
+
+
+@function_pass("rename-nodes", fidelity="exact")
+def rename_nodes(model, *, words: tuple[str, ...] = ("node",), start: int = 0):
+    """Name nodes with words in turn."""
+    for index, node in enumerate(model.graph):
+        node.name = f"{words[index % len(words)]}{index + start}"
+    return len(model.graph)
+
+
+@graphsurgeon_pass("surgery", fidelity="exact")
+def surgery(graph):
+    """Take away two negations in a row, as onnx-graphsurgeon does it."""
+    for node in graph.nodes:
+        if node.op == "Neg" and node.inputs[0].inputs and node.i().op == "Neg":
+            for reader in list(node.outputs[0].outputs):
+                reader.inputs = [node.i().inputs[0] if one is node.outputs[0] else one for one in reader.inputs]
+    graph.cleanup().toposort()
+
+
+@click.command()
+@click.argument("model")
+def size_of(model):
+    """Print how many nodes MODEL has."""
+    click.echo(len(onnx.load(model).graph.node))
 
 
 class Paper(Backend):

@@ -1,0 +1,1 @@
+"""Intel OpenVINO as a backend of graphopt."""
