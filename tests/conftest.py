@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import onnx
 import pytest
+from hypothesis import settings
+
+# The same questions every time: a test that fails in CI fails everywhere. HYPOTHESIS_PROFILE=explore asks new ones.
+settings.register_profile("repeat", derandomize=True, database=None)
+settings.register_profile("explore", print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 # A job started in the background inherits an ignored SIGINT; the tests of Ctrl-C need the ordinary one.
 signal.signal(signal.SIGINT, signal.default_int_handler)

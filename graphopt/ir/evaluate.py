@@ -247,12 +247,14 @@ def _run(
         raise _Refused("half precision")
     copies: dict[ir.Value, ir.Value] = {}
     initializers = []
+    # An earlier session may have computed what a node here makes again on the way to something else.
+    own = {value for node in nodes for value in node.outputs}
 
     def copy(value: ir.Value | None) -> ir.Value | None:
         if value is None or value in copies:
             return None if value is None else copies[value]
-        tensor = known.get(value)
-        if tensor is None:
+        tensor = None if value in own else known.get(value)
+        if tensor is None and value not in own:
             tensor = given(value)
         fresh = ir.Value(name=f"v{len(copies)}")
         copies[value] = fresh

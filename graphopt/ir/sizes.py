@@ -176,7 +176,7 @@ def _resize(node: ir.Node) -> Sizes | None:
     source, scales = dims_of(node.inputs[0]), constant(input_of(node, 2 if wanted > 0 else 1))
     if source is None or scales is None or scales.size != len(source):
         return None
-    factors = [float(s) for s in scales.numpy()]
+    factors = [float(s) for s in scales.numpy().reshape(-1)]
     if any(not s.is_integer() for s in factors) or node.attributes.get("coordinate_transformation_mode") is not None:
         # A crop region changes the size, and a scale that is no integer rounds.
         mode = node.attributes.get("coordinate_transformation_mode")

@@ -235,6 +235,9 @@ class Matcher:
             if root not in self._nodes:
                 return self._next_root(root)
         roots = [self._nodes[root] for root in self._roots]
+        for op, index in self._outputs:
+            if index >= len(self._nodes[op].outputs):
+                return self._fail(self._nodes[op], "has no output {}", str(index))
         matched = set(self._nodes.values())
         for op, node in self._nodes.items():
             if op.shared:

@@ -188,6 +188,8 @@ class Builder:
             array = np.array(array, order="C")
             array.flags.writeable = False
         tensor = ir.Tensor(array, name=value.name) if isinstance(array, np.ndarray) else array
+        if tensor.dtype is None:
+            raise Declined("the type of a constant that it would make is not known")
         value.const_value, value.type = tensor, ir.TensorType(tensor.dtype)
         value.shape = ir.Shape(tensor.shape.numpy())
         self.constants.append(value)

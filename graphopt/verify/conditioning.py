@@ -77,6 +77,12 @@ def precision(model: ir.Model) -> float:
         for node in model.graph.all_nodes()
         if node.op_type == "Cast" and "to" in node.attributes
     }
+    types |= {
+        attribute.as_tensor().dtype
+        for node in model.graph.all_nodes()
+        for attribute in node.attributes.values()
+        if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref()
+    }
     types |= {value.dtype for graph in model.graphs() for value in (*graph.inputs, *graph.initializers.values())}
     wanted = [ir.DataType.FLOAT16, ir.DataType.BFLOAT16]
     return max(

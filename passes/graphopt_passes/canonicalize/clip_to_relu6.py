@@ -55,10 +55,10 @@ def relu_min(p):
     return p.Min(p.Relu(p.x), p.constant("high", where=_single))
 
 
-@relu_min.require("the bound is not below zero, and the tensor keeps its rank")
+@relu_min.require("the bound is above zero, and the tensor keeps its rank")
 def _(m):
     shape = m.x.shape
-    return _float(m) and shape is not None and len(shape) >= m.high.ndim and bool(m.high.reshape(()) >= 0)
+    return _float(m) and shape is not None and len(shape) >= m.high.ndim and bool(m.high.reshape(()) > 0)
 
 
 @relu_min.replace

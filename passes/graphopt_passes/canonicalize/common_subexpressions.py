@@ -94,27 +94,26 @@ class _Scope:
                 for user, index in old.uses():
                     user.replace_input_with(index, new)
                     changed = True
-        outputs = [value for value in node.outputs if value.is_graph_output()]
-        if not outputs:
+        stuck = [(old, new) for old, new in zip(node.outputs, first, strict=True) if old.is_graph_output()]
+        if not stuck or node.op_type not in _CHEAP:
+            made = tuple(_pass_on(old, new) for old, new in stuck)
+            changed = changed or bool(stuck)
             graph.remove(node, safe=True)
-        elif len(node.outputs) == 1 and node.op_type not in _CHEAP:
-            made = (_pass_on(node, first[0]),)
-            changed = True
         if changed:
             self.log.append(Rewrite("common-subexpression", (describe(node),), made))
 
 
-def _pass_on(node: ir.Node, value: ir.Value) -> str:
-    """Put an Identity in the place of a node whose output is an output of the graph."""
-    graph, old = node.graph, node.outputs[0]
-    assert graph is not None
-    identity = ir.Node("", "Identity", [value], name=node.name)
+def _pass_on(old: ir.Value, value: ir.Value) -> str:
+    """Let an Identity make what is an output of the graph."""
+    node = old.producer()
+    assert node is not None
+    assert node.graph is not None
+    identity = ir.Node("", "Identity", [value], name=node.name if len(node.outputs) == 1 else f"{node.name}_{old.name}")
     identity.metadata_props.update(node.metadata_props)
     new = identity.outputs[0]
     new.type, new.shape = old.type, old.shape
-    graph.insert_before(node, identity)
+    node.graph.insert_before(node, identity)
     redirect(old, new)
-    graph.remove(node, safe=True)
     return describe(identity)
 
 

@@ -41,7 +41,7 @@ def _source(value: ir.Value | None) -> ir.Value | None:
 
 def _gives(shapes: Sequence[Dims], wanted: Dims) -> bool:
     """Whether shapes broadcast to what is wanted, whatever the values of their symbols."""
-    if any(len(shape) > len(wanted) for shape in shapes):
+    if max(map(len, shapes)) != len(wanted):
         return False
     one = Dim.of(1)
     for place in range(1, len(wanted) + 1):

@@ -34,7 +34,7 @@ def divide(p):
 
 @divide.replace
 def _(op, m):
-    return op.Mul(m.x, (1 / m.c).astype(m.c.dtype))
+    return op.Mul(m.x, np.asarray(1 / m.c, m.c.dtype))
 
 
 @divide.example

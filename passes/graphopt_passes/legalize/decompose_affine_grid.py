@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.parts import reshape, transpose
 from graphopt_passes.scalars import is_float
 
@@ -51,7 +51,7 @@ def _(g):
     g.output(made, rank + 2)
 
 
-class DecomposeAffineGrid(ShapedSubstitution):
+class DecomposeAffineGrid(Substitution):
     """Write AffineGrid as a MatMul."""
 
     name = "decompose-affine-grid"

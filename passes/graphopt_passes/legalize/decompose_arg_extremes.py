@@ -15,11 +15,11 @@ import numpy as np
 import onnx_ir as ir
 
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.axes import reduce
 from graphopt_passes.canonicalize.merge_slices import TO_THE_END, size_of, slice_by
 from graphopt_passes.canonicalize.merge_squeezes import squeeze
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.scalars import is_float, number, rank_of
 
 _EITHER = ("ArgMax", "ArgMin")
@@ -132,7 +132,7 @@ def _(g):
     _sketch(g, _EITHER, most=1)
 
 
-class DecomposeArgExtremes(ShapedSubstitution):
+class DecomposeArgExtremes(Substitution):
     """Write ArgMax and ArgMin of the last index, of the smallest and of one axis by the plain ArgMax."""
 
     name = "decompose-arg-extremes"

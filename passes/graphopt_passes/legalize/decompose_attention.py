@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from graphopt.ir.infer import dims_of
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import Rule
 from graphopt_passes.legalize.scaled_dot_product import (
     LEAST,
@@ -29,7 +30,6 @@ from graphopt_passes.legalize.scaled_dot_product import (
     positions,
     split_heads,
 )
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.parts import pad
 
 SINCE = 23
@@ -221,7 +221,7 @@ def _example(g, outputs):
         g.output(one)
 
 
-class DecomposeAttention(ShapedSubstitution):
+class DecomposeAttention(Substitution):
     """Write Attention as MatMul, Add, Softmax and MatMul."""
 
     name = "decompose-attention"

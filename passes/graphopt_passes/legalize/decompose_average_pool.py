@@ -20,10 +20,10 @@ import numpy as np
 
 from graphopt.ir.edit import static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.axes import reduce
 from graphopt_passes.legalize.decompose_dilations import spread
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.parts import pad, reshape
 from graphopt_passes.scalars import is_float, number, rank_of
 from graphopt_passes.windows import window
@@ -74,6 +74,8 @@ def _power(op, x, p):
 
 
 def _root(op, x, p, total):
+    if p < 1:
+        raise op.decline(f"there is no norm of the order {p}")
     return total if p == 1 else op.Sqrt(total) if p == 2 else op.Pow(total, number(x, 1 / p))
 
 
@@ -196,7 +198,7 @@ def _(g):
     g.output(g.GlobalLpPool(g.input([g.integer(1, 5) for _ in range(g.integer(3, 5))], finite=True), p=g.integer(1, 3)))
 
 
-class DecomposeAveragePool(ShapedSubstitution):
+class DecomposeAveragePool(Substitution):
     """Write AveragePool and LpPool as a Conv by channels, and what is global as a reduction."""
 
     name = "decompose-average-pool"

@@ -17,10 +17,10 @@ import onnx_ir as ir
 
 from graphopt.ir.edit import constant, static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.legalize.decompose_grouped_query_attention import DOMAIN, TYPES, inputs_of, rotated
 from graphopt_passes.legalize.scaled_dot_product import Mask, attend, join_heads, split_heads
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.parts import pad, unsqueeze
 from graphopt_passes.splits import split
 
@@ -132,7 +132,7 @@ def _(g):
         g.output(one, rank)
 
 
-class DecomposeCachedAttention(ShapedSubstitution):
+class DecomposeCachedAttention(Substitution):
     """Write com.microsoft's GroupQueryAttention with a past as Where, MatMul, Softmax and MatMul."""
 
     name = "decompose-cached-attention"

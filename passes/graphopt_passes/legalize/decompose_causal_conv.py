@@ -13,8 +13,8 @@ import numpy as np
 
 from graphopt.ir.edit import is_read, static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 
 _SINCE = 27
 
@@ -72,7 +72,7 @@ def _(g):
         g.output(state)
 
 
-class DecomposeCausalConv(ShapedSubstitution):
+class DecomposeCausalConv(Substitution):
     """Write CausalConvWithState as Concat, Conv and Slice."""
 
     name = "decompose-causal-conv"

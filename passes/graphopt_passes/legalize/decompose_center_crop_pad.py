@@ -11,8 +11,8 @@ import numpy as np
 
 from graphopt.ir.edit import static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.parts import pad, take
 
 
@@ -53,7 +53,7 @@ def _(g):
     g.output(g.CenterCropPad(x, wanted, axes=axes), len(shape))
 
 
-class DecomposeCenterCropPad(ShapedSubstitution):
+class DecomposeCenterCropPad(Substitution):
     """Write CenterCropPad as Slice and Pad."""
 
     name = "decompose-center-crop-pad"

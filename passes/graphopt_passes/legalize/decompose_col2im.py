@@ -14,8 +14,8 @@ import numpy as np
 
 from graphopt.ir.edit import static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.parts import pad, reshape
 from graphopt_passes.scalars import is_float
 
@@ -74,7 +74,7 @@ def _(g):
     g.output(g.Col2Im(x, *sizes, strides=strides, dilations=dilations, pads=pads), rank + 2)
 
 
-class DecomposeCol2Im(ShapedSubstitution):
+class DecomposeCol2Im(Substitution):
     """Write Col2Im as a ConvTranspose."""
 
     name = "decompose-col2im"

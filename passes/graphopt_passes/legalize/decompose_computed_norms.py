@@ -17,11 +17,11 @@ import numpy as np
 
 from graphopt.ir.edit import constant
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.axes import reduce
 from graphopt_passes.canonicalize.merge_slices import size_of
 from graphopt_passes.legalize.decompose_instance_norm import PER_CHANNEL_SINCE
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.scalars import is_float, number, rank_of
 
 _TRAINS_SINCE = 14
@@ -158,7 +158,7 @@ def _(g):
     g.output(g.GroupNormalization(x, *weights, num_groups=g.pick([1, 2])), 3)
 
 
-class DecomposeComputedNorms(ShapedSubstitution):
+class DecomposeComputedNorms(Substitution):
     """Write normalizations with computed scales, or statistics of the batch, out."""
 
     name = "decompose-computed-norms"

@@ -20,11 +20,11 @@ import numpy as np
 
 from graphopt.ir.edit import static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import Rule, rule
 from graphopt_passes.axes import reduce
 from graphopt_passes.canonicalize.merge_slices import size_of, slice_by
 from graphopt_passes.canonicalize.merge_squeezes import squeeze
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.scalars import is_float, number, rank_of
 
 DOMAIN = "com.microsoft"
@@ -206,7 +206,7 @@ def _(g):
     g.output(g.ExpandDims(g.input(shape), axis, domain=DOMAIN), len(shape) + 1)
 
 
-class DecomposeContribLayers(ShapedSubstitution):
+class DecomposeContribLayers(Substitution):
     """Write com.microsoft's group normalization, biases, distances and ExpandDims out."""
 
     name = "decompose-contrib-layers"

@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from graphopt.ir.edit import constant
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.legalize.decompose_fused_layers import DOMAIN
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 
 
 @rule("constant-pads", fidelity="rounding")
@@ -41,7 +41,7 @@ def _(g):
     g.output(g.ConvTransposeWithDynamicPads(x, g.constant(g.normal(2, 3, 2, 2)), pads, *bias, **options), 4)
 
 
-class DecomposeContribWindows(ShapedSubstitution):
+class DecomposeContribWindows(Substitution):
     """Write ConvTransposeWithDynamicPads as ConvTranspose."""
 
     name = "decompose-contrib-windows"

@@ -17,8 +17,8 @@ import numpy as np
 
 from graphopt.ir.edit import static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.parts import pad, reshape, take
 from graphopt_passes.scalars import is_float
 
@@ -133,7 +133,7 @@ def _(g):
     transpose_example(g, dilated=g.flag(), known=True)
 
 
-class DecomposeConvTranspose(ShapedSubstitution):
+class DecomposeConvTranspose(Substitution):
     """Write ConvTranspose as a Conv."""
 
     name = "decompose-conv-transpose"

@@ -16,8 +16,8 @@ import onnx_ir as ir
 
 from graphopt.ir.edit import static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.scalars import is_float, number
 
 DOMAIN = "com.microsoft"
@@ -70,7 +70,15 @@ def microsoft(p):
 def _(op, m):
     if op.opset < _SINCE:
         raise op.decline("ONNX has Range from opset 11 on")
-    return op.Range(m.start, m.limit, number(m.start, 1) if m.delta is None else m.delta)
+    delta = number(m.start, 1) if m.delta is None else m.delta
+    return op.Range(*(_scalar(op, one) for one in (m.start, m.limit, delta)))
+
+
+def _scalar(op, value):
+    """The value without the axis that it may have here, and not in the standard."""
+    if isinstance(value, np.ndarray) or static_shape(value) == ():
+        return value
+    return op.Reshape(value, np.array([], np.int64))
 
 
 @rule("count-in-integers", fidelity="rounding")
@@ -121,7 +129,7 @@ def _(g):
     g.output(g.Range(start, limit, g.constant(0.5)), 1)
 
 
-class DecomposeCounting(ShapedSubstitution):
+class DecomposeCounting(Substitution):
     """Write EyeLike as a constant and Range as start and steps."""
 
     name = "decompose-counting"

@@ -15,8 +15,8 @@ import math
 
 from graphopt.ir.edit import static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.parts import pad, reshape, take, transpose
 from graphopt_passes.scalars import is_float
 from graphopt_passes.windows import window
@@ -70,7 +70,7 @@ def _(g):
     g.output(g.Conv(x, g.constant(g.normal(groups * b, a, *kernel)), *bias, **options))
 
 
-class DecomposeDeepConv(ShapedSubstitution):
+class DecomposeDeepConv(Substitution):
     """Convolve over three axes by one Conv over planes."""
 
     name = "decompose-deep-conv"

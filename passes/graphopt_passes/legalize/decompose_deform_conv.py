@@ -14,8 +14,8 @@ import numpy as np
 
 from graphopt.ir.edit import static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.parts import reshape, take, transpose
 from graphopt_passes.scalars import is_float
 from graphopt_passes.windows import window
@@ -85,7 +85,7 @@ def _(g):
     g.output(g.DeformConv(*inputs, group=groups, offset_group=parts, **options), 4)
 
 
-class DecomposeDeformConv(ShapedSubstitution):
+class DecomposeDeformConv(Substitution):
     """Write DeformConv as GridSample and Conv."""
 
     name = "decompose-deform-conv"

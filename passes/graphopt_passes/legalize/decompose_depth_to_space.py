@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from graphopt.ir.edit import static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.parts import reshape, transpose
 
 
@@ -79,7 +79,7 @@ def _(g):
     g.output(g.SpaceToDepth(x, blocksize=b))
 
 
-class DecomposeDepthToSpace(ShapedSubstitution):
+class DecomposeDepthToSpace(Substitution):
     """Write DepthToSpace and SpaceToDepth as Reshape and Transpose."""
 
     name = "decompose-depth-to-space"

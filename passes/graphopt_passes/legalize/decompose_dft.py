@@ -18,8 +18,8 @@ import onnx_ir as ir
 from graphopt.ir.edit import constant, opset
 from graphopt.ir.infer import dims_of
 from graphopt.ir.schema import attribute, has_input
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.parts import reshape, transpose
 from graphopt_passes.scalars import is_float
 
@@ -199,7 +199,7 @@ def _(g):
     g.output(g.STFT(x, step, window, size, onesided=onesided), 4)
 
 
-class DecomposeDFT(ShapedSubstitution):
+class DecomposeDFT(Substitution):
     """Write DFT and STFT as products with constants."""
 
     name = "decompose-dft"

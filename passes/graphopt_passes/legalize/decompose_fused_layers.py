@@ -12,8 +12,8 @@ import numpy as np
 
 from graphopt.ir.infer import dims_of
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.parts import transpose
 from graphopt_passes.scalars import is_float
 
@@ -158,7 +158,7 @@ def _(g):
     g.output(g.FusedConv(x, *given, activation=kind, pads=[1] * 4, kernel_shape=[3, 3], domain=DOMAIN, **more), 4)
 
 
-class DecomposeFusedLayers(ShapedSubstitution):
+class DecomposeFusedLayers(Substitution):
     """Write com.microsoft's FusedMatMul, FusedGemm and FusedConv as layer, sum, factor and activation."""
 
     name = "decompose-fused-layers"

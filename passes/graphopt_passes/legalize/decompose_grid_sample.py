@@ -21,8 +21,8 @@ import onnx_ir as ir
 
 from graphopt.ir.edit import static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.parts import reshape, take, transpose
 from graphopt_passes.scalars import is_float, number
 
@@ -196,7 +196,7 @@ def _(g):
     _example(g, ["bilinear", "nearest", "bicubic"], "com.microsoft", 2)
 
 
-class DecomposeGridSample(ShapedSubstitution):
+class DecomposeGridSample(Substitution):
     """Write GridSample as Gather and arithmetic."""
 
     name = "decompose-grid-sample"

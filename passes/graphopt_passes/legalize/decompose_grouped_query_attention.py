@@ -17,9 +17,9 @@ import onnx_ir as ir
 
 from graphopt.ir.infer import dims_of
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import Rule
 from graphopt_passes.legalize.scaled_dot_product import Mask, attend, join_heads, positions, split_heads
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 
 DOMAIN = "com.microsoft"
 TYPES = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
@@ -121,7 +121,7 @@ def _example(g, outputs):
         g.output(one, rank)
 
 
-class DecomposeGroupedQueryAttention(ShapedSubstitution):
+class DecomposeGroupedQueryAttention(Substitution):
     """Write com.microsoft's GroupQueryAttention of a prompt as MatMul, Softmax and MatMul."""
 
     name = "decompose-grouped-query-attention"

@@ -19,11 +19,11 @@ import onnx_ir as ir
 
 from graphopt.ir.edit import is_read, static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import Rule, rule
 from graphopt_passes.axes import reduce
 from graphopt_passes.canonicalize.merge_slices import size_of
 from graphopt_passes.legalize.normalize import rms_norm
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.scalars import is_float, rank_of
 
 _SINCE = 17
@@ -149,7 +149,7 @@ def _(g):
     g.output(g.SimplifiedLayerNormalization(x, scale, axis=-1, epsilon=g.pick([1e-5, 1e-3])), len(shape))
 
 
-class DecomposeLayerNormForms(ShapedSubstitution):
+class DecomposeLayerNormForms(Substitution):
     """Write LayerNormalization and RMSNormalization over the last axis, with statistics computed apart."""
 
     name = "decompose-layer-norm-forms"

@@ -19,9 +19,9 @@ import onnx_ir as ir
 
 from graphopt.ir.edit import static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.legalize.scaled_dot_product import HEADS_LAST
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.splits import joined, split_evenly
 
 _SINCE = 27
@@ -143,7 +143,7 @@ def _(g):
         g.output(one)
 
 
-class DecomposeLinearAttention(ShapedSubstitution):
+class DecomposeLinearAttention(Substitution):
     """Write LinearAttention as products, position by position where it must be."""
 
     name = "decompose-linear-attention"

@@ -19,11 +19,11 @@ import onnx_ir as ir
 
 from graphopt.ir.edit import static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import Rule
 from graphopt_passes.axes import reduce
 from graphopt_passes.canonicalize.merge_slices import size_of
 from graphopt_passes.canonicalize.merge_squeezes import squeeze
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.scalars import is_float, number, rank_of
 
 _NOTHING = -1
@@ -148,7 +148,7 @@ _example(both, "SoftmaxCrossEntropyLoss", 2)
 _example(likelihood, "NegativeLogLikelihoodLoss", 1)
 
 
-class DecomposeLosses(ShapedSubstitution):
+class DecomposeLosses(Substitution):
     """Write NegativeLogLikelihoodLoss and SoftmaxCrossEntropyLoss out."""
 
     name = "decompose-losses"

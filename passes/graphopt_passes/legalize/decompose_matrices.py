@@ -12,10 +12,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.canonicalize.merge_slices import size_of, slice_by
 from graphopt_passes.canonicalize.merge_squeezes import squeeze
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.scalars import is_float, rank_of
 
 DOMAIN = "com.microsoft"
@@ -117,7 +117,7 @@ def _(g):
     g.output(g.Inverse(x, domain=DOMAIN), rank)
 
 
-class DecomposeMatrices(ShapedSubstitution):
+class DecomposeMatrices(Substitution):
     """Write determinants and inverses of small matrices out."""
 
     name = "decompose-matrices"

@@ -22,10 +22,10 @@ import onnx_ir as ir
 
 from graphopt.ir.edit import static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.axes import reduce
 from graphopt_passes.legalize.decompose_average_pool import geometry, pooled_input
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.parts import reshape, take
 from graphopt_passes.scalars import rank_of
 from graphopt_passes.windows import window
@@ -208,7 +208,7 @@ def _(g):
     g.output(g.GlobalMaxPool(g.input([g.integer(1, 5) for _ in range(g.integer(3, 5))], finite=True)))
 
 
-class DecomposeMaxPool(ShapedSubstitution):
+class DecomposeMaxPool(Substitution):
     """Take maxima of windows without dilations, three axes or places."""
 
     name = "decompose-max-pool"

@@ -17,9 +17,9 @@ import onnx_ir as ir
 
 from graphopt.ir.infer import dims_of
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import Rule
 from graphopt_passes.legalize.scaled_dot_product import LEAST, Mask, attend, join_heads, length, positions, split_heads
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 
 DOMAIN = "com.microsoft"
 _TYPES = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
@@ -224,7 +224,7 @@ def _packed_example(g, outputs):
         g.output(one, rank)
 
 
-class DecomposeMultiHeadAttention(ShapedSubstitution):
+class DecomposeMultiHeadAttention(Substitution):
     """Write com.microsoft's MultiHeadAttention and Attention as MatMul, Softmax and MatMul."""
 
     name = "decompose-multi-head-attention"

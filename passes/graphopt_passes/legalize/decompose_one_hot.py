@@ -17,10 +17,10 @@ import onnx_ir as ir
 
 from graphopt.ir.edit import constant, static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.canonicalize.merge_slices import size_of, slice_by
 from graphopt_passes.canonicalize.merge_squeezes import squeeze
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.scalars import is_float, rank_of
 
 _COMPARED = (ir.DataType.INT32, ir.DataType.INT64)
@@ -112,7 +112,7 @@ def _(g):
     g.output(g.Hardmax(g.input(shape, static=True, finite=True), axis=g.integer(-len(shape), len(shape) - 1)))
 
 
-class DecomposeOneHot(ShapedSubstitution):
+class DecomposeOneHot(Substitution):
     """Write OneHot and Hardmax out by comparisons with counting numbers."""
 
     name = "decompose-one-hot"

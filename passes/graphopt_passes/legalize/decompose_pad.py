@@ -15,9 +15,9 @@ import numpy as np
 
 from graphopt.ir.edit import constant, static_shape
 from graphopt.ir.schema import attribute, has_input
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.fuse.pad import amounts
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.parts import reshape, take
 
 _HIGHEST = 4
@@ -160,7 +160,7 @@ def _(g):
     _example(g, ["constant", "edge"], [g.FLOAT], low=0, axes=True)
 
 
-class DecomposePad(ShapedSubstitution):
+class DecomposePad(Substitution):
     """Pad by Gather or Concat."""
 
     name = "decompose-pad"

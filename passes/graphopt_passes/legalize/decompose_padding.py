@@ -8,8 +8,8 @@ Where auto_pad is SAME, the sizes of x must be known. Fidelity: rounding.
 from __future__ import annotations
 
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.parts import pad
 from graphopt_passes.scalars import is_float
 from graphopt_passes.windows import window
@@ -51,7 +51,7 @@ def _(g):
     g.output(g.Conv(x, g.constant(g.normal(3, 2, *[2] * spatial)), **options))
 
 
-class DecomposePadding(ShapedSubstitution):
+class DecomposePadding(Substitution):
     """Pad by a node of its own before Conv."""
 
     name = "decompose-padding"

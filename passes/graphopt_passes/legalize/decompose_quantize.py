@@ -44,6 +44,8 @@ def _quantizable(m):
     if not (is_float(x) or x.dtype == _T.INT32) or not is_float(scale):
         return "it does not quantize floating-point numbers"
     kind = _kind(node)
+    if kind is None:
+        return "the type of its zero point is not known"
     return kind in RANGES or f"its result is {kind.name.lower()}, which is no integer"
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from graphopt.ir.infer import dims_of
+from graphopt.legalize import Substitution
 from graphopt.rewrite import Rule
 from graphopt_passes.legalize.quantized import real
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 
 _CONTRIB = "com.microsoft"
 
@@ -59,7 +59,7 @@ def _example(g, outputs):
         g.output(one, rank)
 
 
-class DecomposeQuantizedAttention(ShapedSubstitution):
+class DecomposeQuantizedAttention(Substitution):
     """Write QAttention as Attention of dequantized numbers."""
 
     name = "decompose-quantized-attention"

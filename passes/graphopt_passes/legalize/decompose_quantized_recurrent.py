@@ -14,9 +14,9 @@ import numpy as np
 import onnx_ir as ir
 
 from graphopt.ir.edit import constant, static_shape
+from graphopt.legalize import Substitution
 from graphopt.rewrite import Rule
 from graphopt_passes.legalize.quantized import lazy
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 
 _CONTRIB = "com.microsoft"
 _FLOAT = int(ir.DataType.FLOAT)
@@ -86,7 +86,7 @@ def _example(g, outputs):
         g.output(one, rank)
 
 
-class DecomposeQuantizedRecurrent(ShapedSubstitution):
+class DecomposeQuantizedRecurrent(Substitution):
     """Write DynamicQuantizeLSTM as LSTM with dequantized weights."""
 
     name = "decompose-quantized-recurrent"

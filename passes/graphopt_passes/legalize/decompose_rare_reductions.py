@@ -22,11 +22,11 @@ import onnx_ir as ir
 
 from graphopt.ir.edit import static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.axes import keeps_dims, reduce, reduced_axes
 from graphopt_passes.canonicalize.merge_slices import size_of, slice_by
 from graphopt_passes.canonicalize.merge_squeezes import squeeze
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.scalars import is_float, number, rank_of
 
 _KINDS = (
@@ -245,7 +245,7 @@ def _(g):
     g.output(g.op(kind, x, g.constant(np.array([0], np.int64)), keepdims=g.integer(0, 1)))
 
 
-class DecomposeRareReductions(ShapedSubstitution):
+class DecomposeRareReductions(Substitution):
     """Write reductions without axes, of products, booleans, integers and nothing in the plain forms."""
 
     name = "decompose-rare-reductions"

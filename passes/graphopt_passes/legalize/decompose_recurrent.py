@@ -19,6 +19,7 @@ import onnx_ir as ir
 
 from graphopt.ir.edit import constant
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import Rule
 from graphopt.rewrite.rule import Builder
 from graphopt_passes.legalize.recurrent import (
@@ -32,7 +33,6 @@ from graphopt_passes.legalize.recurrent import (
     wanted,
 )
 from graphopt_passes.legalize.recurrent_example import example
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.splits import split_evenly
 
 _LAYOUT_SINCE = 14
@@ -116,7 +116,7 @@ def _rules(
         yield rule
 
 
-class DecomposeRecurrent(ShapedSubstitution):
+class DecomposeRecurrent(Substitution):
     """Lead LSTM, GRU and RNN to one direction and the batch second."""
 
     name = "decompose-recurrent"

@@ -18,8 +18,8 @@ import numpy as np
 
 from graphopt.ir.edit import static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.parts import reshape, take
 from graphopt_passes.resampling import element, resampled, weights
 from graphopt_passes.scalars import is_float
@@ -147,7 +147,7 @@ def _(g):
     _example(g, (0.5, 0.73, 1.5, 2.0, 2.3) if antialias else _ODD, coordinate_transformation_mode=how, **options)
 
 
-class DecomposeResize(ShapedSubstitution):
+class DecomposeResize(Substitution):
     """Resize by a Gather or a MatMul for each axis."""
 
     name = "decompose-resize"

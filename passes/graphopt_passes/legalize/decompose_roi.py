@@ -17,9 +17,9 @@ import numpy as np
 
 from graphopt.ir.edit import opset, static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.axes import reduce
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.parts import reshape, take, transpose
 from graphopt_passes.scalars import is_float
 
@@ -243,7 +243,7 @@ def _(g):
     g.output(g.CropAndResize(_image(g), *given, extrapolation_value=2.0, domain="com.microsoft"), 4)
 
 
-class DecomposeRoi(ShapedSubstitution):
+class DecomposeRoi(Substitution):
     """Crop constant regions by MatMul or Gather."""
 
     name = "decompose-roi"

@@ -15,9 +15,9 @@ import numpy as np
 
 from graphopt.ir.edit import opset, shape_of
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.axes import reduce
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.parts import reshape, take, transpose, unsqueeze
 from graphopt_passes.scalars import is_float, number
 
@@ -85,7 +85,7 @@ def _(g):
     g.output(g.RoiAlign(x, rois, images, spatial_scale=g.pick([0.5, 1.0]), **options), 4)
 
 
-class DecomposeRoiAlign(ShapedSubstitution):
+class DecomposeRoiAlign(Substitution):
     """Write RoiAlign of computed regions as two MatMuls."""
 
     name = "decompose-roi-align"

@@ -12,9 +12,9 @@ import numpy as np
 
 from graphopt.ir.infer import dims_of
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.legalize.scaled_dot_product import positions
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 
 SINCE = 23
 MICROSOFT = "com.microsoft"
@@ -145,7 +145,7 @@ def _(g):
     g.output(*_case(g, MICROSOFT))
 
 
-class DecomposeRotaryEmbedding(ShapedSubstitution):
+class DecomposeRotaryEmbedding(Substitution):
     """Write RotaryEmbedding as Split, Mul, Sub, Add and Concat."""
 
     name = "decompose-rotary-embedding"

@@ -17,9 +17,9 @@ import numpy as np
 
 from graphopt.ir.edit import constant, static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.canonicalize.merge_slices import TO_THE_END, size_of, slice_by
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.scalars import is_float, rank_of
 
 _KINDS = ("CumSum", "CumProd")
@@ -142,7 +142,7 @@ def _(g):
     _sketch(g, _KINDS, [g.FLOAT, g.INT32, g.INT64])
 
 
-class DecomposeRunning(ShapedSubstitution):
+class DecomposeRunning(Substitution):
     """Write CumSum and CumProd out by products with a triangle, or by sums of sums."""
 
     name = "decompose-running"

@@ -15,11 +15,11 @@ import onnx_ir as ir
 from graphopt.ir.edit import is_read
 from graphopt.ir.infer import dims_of
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import Rule
 from graphopt_passes.axes import reduce
 from graphopt_passes.legalize.normalize import inverse_root, layer_norm, mean, rms_norm
 from graphopt_passes.legalize.scaled_dot_product import length
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 
 DOMAIN = "com.microsoft"
 _EPSILON = 1e-12
@@ -137,7 +137,7 @@ def _embed_example(g, outputs):
     g.output(g.Add(made[0], shown), 3)
 
 
-class DecomposeSkipLayerNorm(ShapedSubstitution):
+class DecomposeSkipLayerNorm(Substitution):
     """Write com.microsoft's Skip- and EmbedLayerNormalization as Add and normalization."""
 
     name = "decompose-skip-layer-norm"

@@ -17,10 +17,10 @@ import numpy as np
 import onnx_ir as ir
 
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import Rule, rule
 from graphopt_passes.axes import reduce
 from graphopt_passes.canonicalize.merge_slices import size_of
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.scalars import is_float, number, rank_of
 
 _T = ir.DataType
@@ -167,7 +167,7 @@ def _(g):
     _sketch(g, [g.DOUBLE, g.INT8], largest=g.integer(0, 1))
 
 
-class DecomposeTopK(ShapedSubstitution):
+class DecomposeTopK(Substitution):
     """Write TopK of the smallest, unsorted, along an axis from the end, or of a rarer type as the plain TopK."""
 
     name = "decompose-top-k"

@@ -15,9 +15,9 @@ import onnx_ir as ir
 
 from graphopt.ir.edit import constant
 from graphopt.ir.schema import attribute, has_input
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.canonicalize.merge_slices import size_of
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.scalars import number, rank_of
 
 DOMAIN = "com.microsoft"
@@ -72,7 +72,7 @@ def _diagonal(m) -> int:
     return int(constant(m.root.inputs[1]).numpy().reshape(-1)[0]) if has_input(m.root, 1) else 0
 
 
-class DecomposeTrilu(ShapedSubstitution):
+class DecomposeTrilu(Substitution):
     """Write Trilu out with a constant mask."""
 
     name = "decompose-trilu"

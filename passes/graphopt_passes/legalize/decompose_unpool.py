@@ -14,8 +14,8 @@ import numpy as np
 
 from graphopt.ir.edit import constant, static_shape
 from graphopt.ir.schema import attribute, has_input
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.parts import reshape
 
 
@@ -120,7 +120,7 @@ def _(g):
     _unpool(g, False)
 
 
-class DecomposeUnpool(ShapedSubstitution):
+class DecomposeUnpool(Substitution):
     """Write MaxUnpool as a Gather or a ScatterElements."""
 
     name = "decompose-unpool"

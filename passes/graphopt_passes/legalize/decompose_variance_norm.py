@@ -15,10 +15,10 @@ import math
 import numpy as np
 
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.axes import reduce
 from graphopt_passes.canonicalize.merge_slices import size_of
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.scalars import is_float, number, rank_of
 
 _EPSILON = 1e-9
@@ -79,7 +79,7 @@ def _(g):
     )
 
 
-class DecomposeVarianceNorm(ShapedSubstitution):
+class DecomposeVarianceNorm(Substitution):
     """Write MeanVarianceNormalization and LRN out."""
 
     name = "decompose-variance-norm"

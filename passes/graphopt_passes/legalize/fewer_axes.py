@@ -18,9 +18,9 @@ import numpy as np
 
 from graphopt.ir.edit import constant, static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import Rule, rule
 from graphopt_passes.axes import keeps_dims, reduce, reduced_axes
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 
 _FUNCTIONS = ("Hardmax", "LogSoftmax", "LpNormalization", "Softmax")
 _EXTREMES = ("ArgMax", "ArgMin")
@@ -222,7 +222,7 @@ def _(g):
         g.output(value)
 
 
-class FewerAxes(ShapedSubstitution):
+class FewerAxes(Substitution):
     """Compute along one axis of three what backends take with few axes only."""
 
     name = "fewer-axes"

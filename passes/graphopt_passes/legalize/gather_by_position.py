@@ -22,6 +22,7 @@ import onnx_ir as ir
 
 from graphopt.ir.edit import set_shape, static_shape
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.legalize.positions import (
     element_rows,
@@ -34,7 +35,6 @@ from graphopt_passes.legalize.positions import (
     times,
     whole,
 )
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 
 _FLAT_TRANSPOSE = 1 << 22
 """Elements beyond which the positions of a Transpose would be a large constant."""
@@ -253,7 +253,7 @@ def _(g):
         g.output(part)
 
 
-class GatherByPosition(ShapedSubstitution):
+class GatherByPosition(Substitution):
     """Pick elements by their position in the flattened tensor."""
 
     name = "gather-by-position"

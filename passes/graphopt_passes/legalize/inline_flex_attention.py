@@ -16,8 +16,8 @@ import numpy as np
 import onnx_ir as ir
 
 from graphopt.ir.edit import bodies, static_shape
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 
 _DOMAIN = "ai.onnx.preview"
 _T = ir.DataType
@@ -107,7 +107,7 @@ def _(g):
     g.output(g.FlexAttention(q, k, v, domain=_DOMAIN, **graphs, **options), 4)
 
 
-class InlineFlexAttention(ShapedSubstitution):
+class InlineFlexAttention(Substitution):
     """Write FlexAttention as MatMul, Softmax and MatMul with its graphs between them."""
 
     name = "inline-flex-attention"

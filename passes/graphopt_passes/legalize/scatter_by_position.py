@@ -21,6 +21,7 @@ import numpy as np
 import onnx_ir as ir
 
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import rule
 from graphopt_passes.axes import reduce
 from graphopt_passes.legalize.positions import (
@@ -33,7 +34,6 @@ from graphopt_passes.legalize.positions import (
     take,
     whole,
 )
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.scalars import is_float, number
 
 _LAYERS = 16
@@ -275,7 +275,7 @@ def _(g):
     g.output(g.TensorScatter(x, updates, *first, axis=g.pick([axis, axis - len(shape)]), **mode))
 
 
-class ScatterByPosition(ShapedSubstitution):
+class ScatterByPosition(Substitution):
     """Write elements by picking each from the old or the new ones."""
 
     name = "scatter-by-position"

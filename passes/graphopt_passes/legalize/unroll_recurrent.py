@@ -22,12 +22,12 @@ import onnx_ir as ir
 from graphopt.ir.edit import constant, static_shape
 from graphopt.ir.infer import dims_of
 from graphopt.ir.schema import attribute
+from graphopt.legalize import Substitution
 from graphopt.rewrite import Rule
 from graphopt.rewrite.rule import Builder
 from graphopt_passes.legalize.cells import Cell, State, cell_of
 from graphopt_passes.legalize.recurrent import given, numbers_known, read_or, rule_for_each, text, wanted
 from graphopt_passes.legalize.recurrent_example import example
-from graphopt_passes.legalize.shaped import ShapedSubstitution
 from graphopt_passes.parts import reshape, unsqueeze
 from graphopt_passes.scalars import is_float
 from graphopt_passes.splits import joined, split_evenly
@@ -73,6 +73,8 @@ def _unroll(op: Builder, m: Any, *, half: bool) -> list[ir.Value]:
         after = state if mask is False else _one_step(op, cell, taken[step], state, mask)
         seen[step] = None if mask is False else after.shown
         state = State(after.h, after.c)
+    if all(shown is None for shown in seen.values()):
+        raise op.decline("all its sequences are empty")
     return _answers(op, node, cell, [seen[step] for step in range(steps)], state)
 
 
@@ -102,7 +104,7 @@ def _masks(op: Builder, lengths: ir.Value | None, order: range) -> Iterator[Mask
             yield True
         elif known is not None:
             live = known.numpy() > step
-            yield bool(live[0]) if (live == live[0]).all() else live[:, None]
+            yield live[:, None] if live.any() and not live.all() else bool(live.all())
         else:
             assert lengths.dtype is not None
             yield op.Greater(column, np.array(step, lengths.dtype.numpy()))
@@ -134,7 +136,7 @@ def unrolling(name: str, *, half: bool) -> Iterator[Rule]:
         yield rule
 
 
-class UnrollRecurrent(ShapedSubstitution):
+class UnrollRecurrent(Substitution):
     """Write out the steps of LSTM, GRU and RNN."""
 
     name = "unroll-recurrent"

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from math import isnan
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
@@ -25,11 +26,10 @@ from graphopt.ir import infer_shapes
 from graphopt.pipeline import Context, Pass, PassResult
 
 if TYPE_CHECKING:
-    from graphopt.channels.prune import Measure, Outcome, Request
+    from graphopt.channels.prune import Measure, Outcome, Pruner, Request
 
 _GENERATED = 8
 _MOST = 32
-_TRIES = 6
 _ROUND = 8
 """What backends' kernels like channels to be a multiple of."""
 
@@ -50,6 +50,8 @@ class PruneChannels(Pass):
         """Share of the parameters that stays."""
         ratio: float | None = None
         """Share of the channels that leaves, as 0.3."""
+        latency: float | None = None
+        """Share of the latency in onnxruntime that stays, measured on this machine."""
         max_drop: float | None = None
         """Prune as far as the largest outputs stay the same in all but this share of places, as 0.02."""
         min_sqnr: float | None = None
@@ -68,27 +70,26 @@ class PruneChannels(Pass):
         """Fit each layer to what the original computed."""
 
     def run(self, model: ir.Model, context: Context) -> PassResult:
-        """Prune in place, or give the pruned model.
+        """Give the pruned model; the given one stays as it is.
 
         Raises:
             UserError: no budget or several are given, or one that is out of range; the samples do not fit the model.
         """
-        from graphopt.verify import ExecutionFailed
+        from graphopt.channels.prune import Pruner
+        from graphopt.verify import ExecutionFailed, concrete_shapes
 
         request = self._request(context)
         samples, note = _samples(model, context)
         infer_shapes(model)
         try:
-            if self.options.max_drop is None and self.options.min_sqnr is None:
-                outcome = _prune(model, samples, context, request)
-            else:
-                outcome = self._search(model, samples, context, request)
+            pruner = Pruner(model, samples, {} if samples else concrete_shapes(model, context.dims))
+            outcome, share = self._prune(pruner, request, samples)
         except ExecutionFailed as error:
             if context.calibration is None:
                 raise
             advice = "give --dim the sizes that the samples have"
             raise UserError(f"{self.name}: the model does not run on the samples ({error.reason}): {advice}") from None
-        return _result(outcome, request, note)
+        return _result(outcome, request, note, share)
 
     def _request(self, context: Context) -> Request:
         from graphopt.channels.prune import Request
@@ -99,12 +100,12 @@ class PruneChannels(Pass):
             "channels": None if options.ratio is None else 1 - options.ratio,
         }  # fmt: skip
         given = [(measure, share) for measure, share in measures.items() if share is not None]
-        goals = options.max_drop is not None, options.min_sqnr is not None
+        goals = [goal is not None for goal in (options.latency, options.max_drop, options.min_sqnr)]
         if len(given) + sum(goals) != 1:
-            wanted = "one of macs=0.7, params=0.7, ratio=0.3, max_drop=0.02 and min_sqnr=20"
+            wanted = "one of macs=0.7, params=0.7, ratio=0.3, latency=0.7, max_drop=0.02 and min_sqnr=20"
             raise UserError(f"pass {self.name} takes exactly {wanted}")
         measure, budget = given[0] if given else ("macs", 1.0)
-        if not 0 < budget <= 1:
+        if not all(0 < share <= 1 for share in (budget, 1.0 if options.latency is None else options.latency)):
             raise UserError(f"pass {self.name}: a share is greater than 0 and at most 1 (ratio: less than 1)")
         if options.round_to < 0:
             raise UserError(f"pass {self.name}: round_to is a number of channels")
@@ -114,41 +115,39 @@ class PruneChannels(Pass):
             recovery=options.recover, sensitivity=options.sensitivity, made_by=self.name,
         )  # fmt: skip
 
-    def _search(
-        self, model: ir.Model, samples: Sequence[Mapping[str, np.ndarray]], context: Context, request: Request
-    ) -> Outcome:
-        """The smallest share of multiply-accumulates that keeps what is asked, by bisection on copies."""
-        low, high = 0.0, 1.0
-        best = _prune(model.clone(), samples, context, replace(request, budget=1.0))
-        for _ in range(_TRIES):
-            middle = (low + high) / 2
-            tried = _prune(model.clone(), samples, context, replace(request, budget=middle))
-            if self._is_kept(tried):
-                best, high = tried, middle
-            else:
-                low = middle
-        return best
+    def _prune(
+        self, pruner: Pruner, request: Request, samples: Sequence[Mapping[str, np.ndarray]]
+    ) -> tuple[Outcome, float | None]:
+        """Prune to the budget, or as far as the goal asks; with the share of the latency where that is the goal."""
+        from graphopt_passes.prune.goals import as_fast, as_good
+
+        options = self.options
+        if options.latency is not None:
+            if not samples:
+                raise UserError(f"pass {self.name}: latency is measured in onnxruntime, which does not take the model")
+            return as_fast(pruner, request, options.latency, samples[0])
+        if options.max_drop is not None or options.min_sqnr is not None:
+            return as_good(pruner, request, self._is_kept), None
+        return pruner.prune(request), None
 
     def _is_kept(self, outcome: Outcome) -> bool:
-        if outcome.sqnr is None or outcome.agreement is None:
-            return not outcome.removed
+        score = outcome.score
+        if score is None:
+            return not outcome.channels
         if self.options.min_sqnr is not None:
-            return bool(outcome.sqnr[1] >= self.options.min_sqnr)
-        return bool(outcome.agreement[1] >= 1 - self.options.max_drop)
-
-
-def _prune(model: ir.Model, samples: Sequence[Mapping[str, np.ndarray]], context: Context, request: Request) -> Outcome:
-    from graphopt.channels.prune import Pruner
-    from graphopt.verify import concrete_shapes
-
-    shapes = {} if samples else concrete_shapes(model, context.dims)
-    return Pruner(model, samples, shapes).prune(request)
+            return not score.sqnr < self.options.min_sqnr
+        assert self.options.max_drop is not None
+        return not score.agreement < 1 - self.options.max_drop
 
 
 def _samples(model: ir.Model, context: Context) -> tuple[list[Mapping[str, np.ndarray]], str]:
     """What to measure on: the user's samples, else generated ones and a word of warning."""
-    from graphopt.verify import generate
+    from graphopt.verify import ExecutionFailed, Runner, generate
 
+    try:
+        Runner(model)
+    except ExecutionFailed as error:
+        return [], f"by magnitude and not fitted, since onnxruntime does not take the model ({error.reason})"
     if context.calibration is not None:
         names = {value.name for value in model.graph.inputs}
         given = itertools.islice(context.calibration(), _MOST)
@@ -157,24 +156,34 @@ def _samples(model: ir.Model, context: Context) -> tuple[list[Mapping[str, np.nd
     return list(generate(model, dims=context.dims, samples=_GENERATED)), note
 
 
-def _result(outcome: Outcome, request: Request, note: str) -> PassResult:
-    count = sum(removed for removed, _ in outcome.removed.values())
-    metrics = {"channels_removed": float(count), "layers_fitted": float(outcome.fitted)}
+def _result(outcome: Outcome, request: Request, note: str, latency: float | None) -> PassResult:
+    metrics: dict[str, Any] = {"channels_removed": outcome.channels, "layers_fitted": outcome.fitted}
     for name in ("macs", "params"):
         metrics |= {f"{name}_before": outcome.before[name], f"{name}_after": outcome.after[name]}
-    told = [f"{count} channels of {len(outcome.removed)} groups" if count else "no channel left"]
+    told = [f"{outcome.channels} channels of {outcome.groups} groups" if outcome.channels else "no channel left"]
     shares = (f"{name} {outcome.after[name] / max(outcome.before[name], 1):.1%}" for name in ("macs", "params"))
     told.append(", ".join(shares))
-    if outcome.sqnr is not None and outcome.agreement is not None:
-        metrics |= {"sqnr_db_unfitted": outcome.sqnr[0], "sqnr_db": outcome.sqnr[1]}
-        metrics |= {"agreement_unfitted": outcome.agreement[0], "agreement": outcome.agreement[1]}
-        told.append(
-            f"SQNR {outcome.sqnr[0]:.1f} dB, fitted {outcome.sqnr[1]:.1f} dB, agreement {outcome.agreement[1]:.0%}"
-        )
-    for name, (removed, whole) in outcome.removed.items():
-        metrics[f"kept {name}"] = (whole - removed) / whole
-    if outcome.limits or (not count and request.budget < 1):
+    if latency is not None:
+        metrics["latency_share"] = latency
+        told.append(f"latency in onnxruntime {latency:.0%}")
+    for name, score in (("before", outcome.unfitted), ("after", outcome.score)):
+        if score is not None:
+            metrics |= {f"sqnr_{name}_recovery": score.sqnr, f"agreement_{name}_recovery": score.agreement}
+    if outcome.channels:
+        told.append(_accuracy(outcome))
+    metrics["removed"] = [asdict(one) for one in outcome.removed]
+    if latency is None and (outcome.limits or (not outcome.channels and request.budget < 1)):
         limits = "; ".join(outcome.limits) or "the model has no channels that weights make"
         told.append(f"{outcome.left:.1%} of {request.measure} stay instead of {request.budget:.1%}: {limits}")
     told += [note] if note else []
-    return PassResult(count, "; ".join(told), outcome.model, metrics=metrics)
+    return PassResult(outcome.channels, "; ".join(told), outcome.model, metrics=metrics)
+
+
+def _accuracy(outcome: Outcome) -> str:
+    """What the removal did to the answers, before and after recovery."""
+    before, after = outcome.unfitted, outcome.score
+    if before is None or after is None:
+        return "what that did to the answers is not known"
+    told = [] if isnan(after.sqnr) else [f"SQNR {before.sqnr:.1f} dB, fitted {after.sqnr:.1f} dB"]
+    told += [] if isnan(after.agreement) else [f"agreement {after.agreement:.0%}"]
+    return ", ".join(told) or "the outputs hold nothing to compare"

@@ -11,7 +11,7 @@ says by how much.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -45,11 +45,13 @@ class Quantize(Pass):
         ranges: Method | Literal["auto"] = "auto"
         """Which part of what activations take gets codes: minmax, percentile, entropy, mse, octav; auto measures."""
         rounding: bool = True
-        """Round weights for the least error of what their layer computes, instead of to the nearest."""
+        """Try to round weights for the least error of what their layer computes, instead of to the nearest."""
         correct: bool = True
-        """Correct each layer's bias by the mean of the layer's error."""
+        """Try to correct each layer's bias by the mean of the layer's error."""
         exclude: str = ""
         """What stays in float: names of nodes or of operators, separated by spaces."""
+        budget: str = ""
+        """Leave in float what that needs: size=4MB (of weights), latency=60% or min-sqnr=30, separated by spaces."""
 
     def run(self, model: ir.Model, context: Context) -> PassResult:
         """Quantize in place, as the scheme says.
@@ -79,7 +81,18 @@ class Quantize(Pass):
         excluded = self._excluded(model)
         if scheme is None:
             return self._in_halves(model, context, excluded)
-        if name == "dynamic":
+        told = ""
+        if self.options.budget:
+            kept, told = self._within_budget(model, scheme, context, excluded)
+            excluded += kept
+        result = self._with(scheme, model, context, excluded, known)
+        return replace(result, detail=f"{result.detail}; {told}") if told else result
+
+    def _with(
+        self, scheme: Scheme, model: ir.Model, context: Context, excluded: Sequence[ir.Node],
+        known: Mapping[str, tuple[float, float]],
+    ) -> PassResult:  # fmt: skip
+        if scheme.name == "dynamic":
             from graphopt.quantize.dynamic import quantize_dynamic
 
             count = quantize_dynamic(model, scheme, excluded, self.name)
@@ -87,6 +100,20 @@ class Quantize(Pass):
         if scheme.activations is None:
             return self._weights(model, scheme, context, excluded)
         return self._static(model, scheme, context, excluded, known)
+
+    def _within_budget(
+        self, model: ir.Model, scheme: Scheme, context: Context, excluded: Sequence[ir.Node]
+    ) -> tuple[list[ir.Node], str]:
+        """The layers that stay in float, and what is to be said about them."""
+        from graphopt.quantize.mixed import Budget
+        from graphopt.quantize.precision import choose_precision
+
+        budget, (samples, note) = Budget.parse(self.options.budget), _samples(model, context)
+        costs = context.backend.costs if context.backend is not None else None
+        found = choose_precision(model, scheme, samples, budget, costs=costs, fixed=excluded)
+        layers = len(found.chosen)
+        told = f"{len(found.kept)} of {layers} layers in float, {found.sqnr_db:.1f} dB foretold"
+        return found.kept, f"{told} {note}".strip()
 
     def _float_again(self, model: ir.Model, context: Context) -> dict[str, tuple[float, float]] | PassResult:
         """The ranges of a model that was quantized and is one of floats again; why it cannot be, where it cannot."""
@@ -124,12 +151,12 @@ class Quantize(Pass):
             return PassResult(0, f"nothing that {scheme.name} quantizes")
         findings = validate(model, scheme)
         layers, activations = len(done.done.layers), done.done.activations
-        told = [f"{scheme.name}: {layers} layers, {activations} activations over {done.method} ranges"]
+        told = [f"{scheme.name}: {layers} layers, {activations} activations; {done.taken}, {done.sqnr_db:.1f} dB"]
         told += [note] if note else []
         told += [f"{len(findings)} breaks of the scheme, as {_shown(findings[0])}"] if findings else []
         metrics = {
-            "layers": layers, "activations": activations, "biases_corrected": done.corrected,
-            "scales_raised": done.raised, "illegal": len(findings),
+            "weighted": layers, "activations": activations, "biases_corrected": done.corrected,
+            "scales_raised": done.raised, "illegal": len(findings), "ladder": dict(done.ladder),
         }  # fmt: skip
         advice = {finding.node: finding.reason for finding in findings}
         return PassResult(layers + activations, "; ".join(told), metrics=metrics, advice=advice)

@@ -98,6 +98,27 @@ def test_an_excluded_operator_keeps_its_weights(model: Path, samples: Path) -> N
     assert gemm.inputs[1].is_initializer()  # type: ignore[union-attr]
 
 
+def test_a_budget_leaves_in_float_what_it_needs(model: Path, samples: Path) -> None:
+    small = quantized(model, "quantize:budget=size=1KB", samples)
+    exact = quantized(model, "quantize:budget=min-sqnr=200", samples)
+    assert "0 of 2 layers in float" in record(small)[1]
+    assert "2 of 2 layers in float" in record(exact)[1]
+    assert exact.report.verification.outputs[0].sqnr_db > small.report.verification.outputs[0].sqnr_db
+
+
+def test_a_budget_that_nothing_keeps_is_refused_with_what_can_be_kept(model: Path, samples: Path) -> None:
+    with pytest.raises(UserError, match="at least"):
+        quantized(model, "quantize:budget=size=10", samples)
+
+
+def test_the_ladder_says_what_each_combination_of_methods_reached(model: Path, samples: Path) -> None:
+    found = next(one for one in quantized(model, "quantize", samples).report.passes if one.name == "quantize")
+    ladder = found.metrics["ladder"]
+    assert {"minmax", "mse", "minmax + rounding"} <= set(ladder)
+    assert any("bias correction" in step for step in ladder)
+    assert f"{max(v for k, v in ladder.items() if k in found.detail):.1f} dB" in found.detail
+
+
 def test_what_is_to_be_excluded_must_exist(model: Path, samples: Path) -> None:
     with pytest.raises(UserError, match="no node and no operator"):
         quantized(model, "quantize:exclude=nothing", samples)

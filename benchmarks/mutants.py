@@ -1,0 +1,242 @@
+"""Mutation testing of the rules: is a guard that is flipped or dropped noticed?
+
+    python benchmarks/mutants.py [--sample 200] [--seed 0] [--only PASS] [--write benchmarks/mutants.md]
+
+A mutant is a rule with one change: a guard that is not asked, a comparison in it turned round, an operand of its `and`
+or `or` left out, an early refusal skipped, or a condition of the pattern dropped. It is caught where the shared
+property test (`graphopt.testing.check_rule`) fails on the rule's examples, or where it fires on a near miss
+(`graphopt.fuzz.near`) and is wrong there. What survives is listed: it is equal to the rule, its guard is about worth
+and not about truth, or no test sees the difference. Exit code 1 where fewer than nine in ten are caught.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import copy
+import inspect
+import random
+import sys
+import textwrap
+import time
+import types
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from graphopt.fuzz.draw import all_rules
+from graphopt.fuzz.near import check_near, near_misses
+from graphopt.fuzz.work import quiet
+from graphopt.rewrite.pattern import Const, Either, Op, Optional, Output
+from graphopt.testing import check_rule
+
+EXAMPLES, NEAR, WANTED = 10, 80, 0.9
+_TURNED = {
+    ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
+    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of one rule.
+
+    Attributes:
+        rule: number of the rule in the registry.
+        number: of the change among the rule's.
+        words: what was changed.
+    """
+
+    rule: int
+    number: int
+    words: str
+
+
+def changes(rule: Any) -> Iterator[tuple[str, Callable[[contextlib.ExitStack], None]]]:
+    """Every change of a rule: in words, and what makes it for as long as a stack is open."""
+    for index, (reason, guard) in enumerate(rule.guards):
+        yield f"not asked: {reason}", _with_guard(rule, index, lambda m: True)
+        for words, changed in _guards(guard):
+            yield f"{reason}: {words}", _with_guard(rule, index, changed)
+    for part in dict.fromkeys(_parts(rule.roots)):
+        if getattr(part, "where", None) is not None:
+            yield f"pattern: {_called(part)} without its condition", _without(part, "where")
+        if isinstance(part, Const) and part.equals is not None:
+            yield f"pattern: {_called(part)} need not be {part.equals}", _without(part, "equals")
+        if isinstance(part, Op):
+            for name, expected in part.attributes.items():
+                if expected.where is not None:
+                    yield f"pattern: {_called(part)} with any {name}", _without(expected, "where")
+
+
+def _called(part: Any) -> str:
+    return part.name or "/".join(getattr(part, "types", ())) or type(part).__name__
+
+
+def _parts(patterns: Any) -> Iterator[Any]:
+    for part in patterns:
+        yield part
+        if isinstance(part, Op):
+            yield from _parts(part.inputs)
+        elif isinstance(part, Output):
+            yield from _parts([part.op])
+        elif isinstance(part, Optional):
+            yield from _parts([part.inner])
+        elif isinstance(part, Either):
+            yield from _parts(part.options)
+
+
+def _with_guard(rule: Any, index: int, guard: Callable[..., Any]) -> Callable[[contextlib.ExitStack], None]:
+    def change(stack: contextlib.ExitStack) -> None:
+        old = rule.guards[index]
+        rule.guards[index] = (old[0], guard)
+        stack.callback(rule.guards.__setitem__, index, old)
+
+    return change
+
+
+def _without(part: Any, name: str) -> Callable[[contextlib.ExitStack], None]:
+    def change(stack: contextlib.ExitStack) -> None:
+        old = getattr(part, name)
+        object.__setattr__(part, name, None)  # patterns are frozen
+        stack.callback(object.__setattr__, part, name, old)
+
+    return change
+
+
+def _guards(guard: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Changed copies of a guard, where its source is a function of its own."""
+    if not isinstance(guard, types.FunctionType) or guard.__name__ == "<lambda>":
+        return
+    with contextlib.suppress(OSError, SyntaxError):
+        tree = ast.parse(textwrap.dedent(inspect.getsource(guard)))
+        for place, node in enumerate(ast.walk(tree)):
+            for words, edit in _edits(node):
+                changed = copy.deepcopy(tree)
+                edit(list(ast.walk(changed))[place])
+                made = _compiled(changed, guard)
+                if made is not None:
+                    yield words, made
+
+
+def _edits(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], None]]]:
+    """Ways to change one node of a guard's source."""
+    if isinstance(node, ast.BoolOp):
+        for index, operand in enumerate(node.values):
+            yield f"without `{ast.unparse(operand)}`", lambda found, index=index: _left_out(found, index)
+    elif isinstance(node, ast.Compare) and type(node.ops[0]) in _TURNED:
+
+        def turn(found: Any) -> None:
+            found.ops[0] = _TURNED[type(found.ops[0])]()
+
+        yield f"`{ast.unparse(node)}` turned", turn
+    elif isinstance(node, ast.If) and isinstance(node.body[0], ast.Return):
+
+        def skip(found: Any) -> None:
+            found.test = ast.Constant(False)
+
+        yield f"without `if {ast.unparse(node.test)}`", skip
+
+
+def _left_out(found: ast.BoolOp, index: int) -> None:
+    del found.values[index]
+    found.values *= 2 if len(found.values) == 1 else 1  # Python's grammar knows no `and` of one
+
+
+def _compiled(tree: Any, guard: types.FunctionType) -> Callable[..., Any] | None:
+    """The function of a changed source, with the globals and the closure of the original."""
+    function = next(node for node in tree.body if isinstance(node, ast.FunctionDef))
+    function.decorator_list = []
+    free = guard.__code__.co_freevars
+    outer = ast.parse(f"def outer({', '.join(free)}):\n    return None").body[0]
+    assert isinstance(outer, ast.FunctionDef)
+    outer.body.insert(0, function)
+    module = ast.fix_missing_locations(ast.Module([outer], []))
+    code = next(c for c in compile(module, "<mutant>", "exec").co_consts if isinstance(c, types.CodeType))
+    inner = next(c for c in code.co_consts if isinstance(c, types.CodeType))
+    cells = dict(zip(free, guard.__closure__ or (), strict=True))
+    if not set(inner.co_freevars) <= cells.keys():
+        return None
+    closure = tuple(cells[name] for name in inner.co_freevars)
+    return types.FunctionType(inner, guard.__globals__, guard.__name__, guard.__defaults__, closure)
+
+
+def judged(number: int, chosen: list[int]) -> list[tuple[Mutant, str]]:
+    """The mutants of a rule, each with what caught it, "" where nothing did."""
+    quiet()
+    registered = all_rules()[number]
+    pool = list(near_misses(registered, NEAR))
+    sound = [near for near in pool if check_near(registered, near) is None]
+    answers = []
+    for place, (words, change) in enumerate(changes(registered.rule)):
+        if place in chosen:
+            with contextlib.ExitStack() as stack:
+                change(stack)
+                answers.append((Mutant(number, place, words), _caught(registered, sound)))
+    return answers
+
+
+def _caught(registered: Any, pool: list[Any]) -> str:
+    for seed in range(EXAMPLES):
+        try:
+            check_rule(registered.rule, random.Random(seed), (13, 17, 21)[seed % 3])
+        except Exception as error:  # noqa: BLE001 (a mutant may raise anything, and that is being caught)
+            return f"examples: {type(error).__name__}"
+    return next((f"near miss: {failure.kind}" for near in pool if (failure := check_near(registered, near))), "")
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sample", type=int, default=0, help="so many mutants, at random; all by default")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="rules of one pass")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--write", type=Path, help="a file for the result")
+    told = parser.parse_args()
+    start = time.monotonic()
+    every = [
+        (number, place)
+        for number, one in enumerate(all_rules())
+        if told.only in ("", one.one.name)
+        for place, _ in enumerate(changes(one.rule))
+    ]
+    chosen = random.Random(told.seed).sample(every, min(told.sample, len(every))) if told.sample else every
+    jobs: dict[int, list[int]] = {}
+    for number, place in sorted(chosen):
+        jobs.setdefault(number, []).append(place)
+    answers: list[tuple[Mutant, str]] = []
+    with ProcessPoolExecutor(told.processes) as pool:
+        for done, found in enumerate(pool.map(judged, jobs, jobs.values()), start=1):
+            answers += found
+            caught = sum(bool(by) for _, by in answers)
+            sys.stderr.write(f"\r{done} of {len(jobs)} rules, {caught} of {len(answers)} mutants caught ")
+    sys.stderr.write("\n")
+    text = _result(answers, len(every), time.monotonic() - start)
+    print(text)
+    if told.write:
+        told.write.write_text(text + "\n", encoding="utf-8")
+    return int(sum(bool(by) for _, by in answers) < WANTED * len(answers))
+
+
+def _result(answers: list[tuple[Mutant, str]], every: int, seconds: float) -> str:
+    caught = [by for _, by in answers if by]
+    near = sum(by.startswith("near") for by in caught)
+    lines = [
+        "# Mutants of the rules",
+        "",
+        f"{len(answers)} of {every} mutants, {len(caught)} caught ({len(caught) / max(len(answers), 1):.1%}): "
+        f"{len(caught) - near} by the examples, {near} by near misses; {seconds:.0f} s.",
+        "",
+        "## Survivors",
+        "",
+    ]
+    lines += [f"- {all_rules()[one.rule]}: {one.words}" for one, by in answers if not by]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
