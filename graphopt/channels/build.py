@@ -36,7 +36,7 @@ def sizes(model: ir.Model, inputs: Mapping[str, tuple[int, ...]]) -> dict[ir.Val
             value.meta.data.pop("graphopt.partial", None)
     infer_shapes(copy)
     found: dict[ir.Value, tuple[int, ...]] = {}
-    for mine, other in zip(_values(model), _values(copy), strict=True):
+    for mine, other in zip(values_of(model), values_of(copy), strict=True):
         shape = static_shape(other)
         if shape is not None:
             found[mine] = shape
@@ -64,6 +64,8 @@ def channel_graph(model: ir.Model, shapes: Mapping[ir.Value, tuple[int, ...]]) -
             function(node, graph)
         except UnknownShape as unknown:
             graph.pin_all(values, str(unknown))
+        except (ValueError, IndexError):
+            graph.pin_all(values, f"the shapes at {node.name or node.op_type!r} do not go together")
     for value in {axis.owner: None for axis in graph.axes}:
         tensor = constant(value) if isinstance(value, ir.Value) else None
         if tensor is not None and isinstance(value, ir.Value) and not is_weight(value):
@@ -73,7 +75,7 @@ def channel_graph(model: ir.Model, shapes: Mapping[ir.Value, tuple[int, ...]]) -
     return graph
 
 
-def _values(model: ir.Model) -> list[ir.Value]:
+def values_of(model: ir.Model) -> list[ir.Value]:
     """All values in an order that a copy of the model repeats."""
     found: dict[ir.Value, None] = dict.fromkeys(model.graph.inputs)
     found.update(dict.fromkeys(model.graph.initializers.values()))

@@ -23,7 +23,7 @@ import onnx_ir as ir
 
 from graphopt.channels.graph import Axis, Cells, ChannelGraph
 from graphopt.channels.groups import Family
-from graphopt.channels.layers import Layer, layers, producers
+from graphopt.channels.layers import Layer, producers, readers_of
 from graphopt.channels.statistics import Moments
 from graphopt.ir.edit import constant, nodes_of
 from graphopt.verify.types import Array
@@ -69,7 +69,7 @@ class Criteria:
         for value, axis in producers(model, graph):
             self._producers.setdefault(axis, []).append(value)
         self._readers: dict[Axis, list[Layer]] = {}
-        for layer in layers(model, graph):
+        for layer in readers_of(model, graph):
             self._readers.setdefault(graph.axis(layer.x, layer.along), []).append(layer)
         self._scales = [
             scale
@@ -106,6 +106,12 @@ class Criteria:
         shares = -np.linalg.solve(inverse[np.ix_(gone, gone)], inverse[gone])
         shares[:, gone] = 0
         return shares
+
+    def mean(self, axis: Axis) -> Array | None:
+        """The means of an axis that layers read."""
+        readers = self._readers.get(axis)
+        moments = self.moments.get(readers[0].x) if readers else None
+        return None if moments is None or not moments.count else moments.total / moments.count
 
     def _inverse(self, axis: Axis) -> Array | None:
         readers = self._readers.get(axis)

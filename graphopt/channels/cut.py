@@ -15,6 +15,7 @@ from graphopt.ir.edit import (
     Names,
     add_constant,
     attribute,
+    bodies,
     constant,
     mark,
     nodes_of,
@@ -149,6 +150,14 @@ class Cut:
         self._slice_constants()
         self._renew_shapes()
 
+    def sliced(self, value: ir.Value, array: np.ndarray) -> np.ndarray:
+        """What is left of an array of the shape that a value had."""
+        for axis in self.graph.axes_of(value):
+            if self.changed(axis):
+                assert isinstance(axis.index, int)
+                array = array.take(self.kept(axis), axis=axis.index)
+        return array
+
     def _touches(self, node: ir.Node) -> bool:
         return any(
             self.changed(axis)
@@ -163,19 +172,15 @@ class Cut:
             tensor = constant(value)
             if tensor is None:
                 continue
-            array = tensor.numpy()
-            for axis in self.graph.axes_of(value):
-                if self.changed(axis):
-                    assert isinstance(axis.index, int)
-                    array = array.take(self.kept(axis), axis=axis.index)
-            store(value, array)
+            store(value, self.sliced(value, tensor.numpy()))
 
     def _renew_shapes(self) -> None:
         """Record the sizes that are left, and forget what was computed from the old ones."""
         self.model.meta.data.pop("graphopt.inferences", None)
         for node in nodes_of(self.model.graph):
             node.meta.data.pop("graphopt.seen", None)
-            for value in node.outputs:
+            inside = [value for body in bodies(node) for value in body.inputs]
+            for value in (*node.outputs, *inside):
                 changed = [axis for axis in self.graph.axes_of(value) if self.changed(axis)]
                 shape = value.meta.data.get("graphopt.shape", value.shape)
                 value.meta.data.pop("graphopt.partial", None)

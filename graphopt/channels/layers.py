@@ -12,6 +12,7 @@ from graphopt.channels.graph import Axis, ChannelGraph
 from graphopt.channels.operators.common import flag, value_of
 from graphopt.ir.edit import constant, nodes_of
 
+RECURRENT = ("LSTM", "GRU", "RNN")
 _INTEGER = {"ConvInteger": (1, 0), "QLinearConv": (3, 0), "MatMulInteger": (1, -1), "QLinearMatMul": (3, -1)}
 """Which input of an operator on integers holds its weights, and their axis of outputs."""
 
@@ -62,7 +63,7 @@ class Layer:
         return array.reshape(self.groups, outs // self.groups, ins, -1)
 
 
-def _rank(value: ir.Value) -> int:
+def _rank(value: ir.Value | None) -> int:
     """The rank of weights, -1 of anything else."""
     tensor = constant(value) if is_weight(value) else None
     return -1 if tensor is None else len(tensor.shape)
@@ -96,9 +97,16 @@ def layers(model: ir.Model, graph: ChannelGraph) -> list[Layer]:
     return [one for one in found if all(value in graph.shapes for value in (one.x, one.y, one.weight))]
 
 
-def source_axis(layer: Layer, graph: ChannelGraph) -> Axis:
-    """The axis of what a layer reads that it sums over."""
-    return graph.axis(layer.x, layer.along)
+def readers_of(model: ir.Model, graph: ChannelGraph) -> list[Layer]:
+    """The layers, and recurrent layers as two each: one that reads the input, one that reads the hidden state."""
+    found = layers(model, graph)
+    for node in nodes_of(model.graph):
+        if node.op_type not in RECURRENT:
+            continue
+        for value, weight in ((node.inputs[0], node.inputs[1]), (node.outputs[0], node.inputs[2])):
+            if value is not None and value in graph.shapes and weight is not None and is_weight(weight):
+                found.append(Layer(node, value, weight, -1, 2, 1, -1))
+    return found
 
 
 def producers(model: ir.Model, graph: ChannelGraph) -> list[tuple[ir.Value, Axis]]:
@@ -112,7 +120,7 @@ def producers(model: ir.Model, graph: ChannelGraph) -> list[tuple[ir.Value, Axis
             place, outs = _INTEGER[node.op_type]
             value = node.inputs[place]
             pairs = [(value, outs % _rank(value))] if value is not None and is_weight(value) else []
-        elif node.op_type in ("LSTM", "GRU", "RNN"):
+        elif node.op_type in RECURRENT:
             pairs = [(value, 1) for place in (1, 2) if (value := value_of(node, place)) is not None]
         elif node.op_type == "Gather" and is_weight(node.inputs[0]):
             pairs = [(value, 1) for value in node.inputs[:1] if value is not None and _rank(value) == 2]
@@ -123,3 +131,19 @@ def producers(model: ir.Model, graph: ChannelGraph) -> list[tuple[ir.Value, Axis
             if one is not None and constant(value) is not None:
                 found.append((value, one))
     return found
+
+
+def width_of(node: ir.Node, graph: ChannelGraph) -> Axis | None:
+    """The axis of what a node with weights makes: channels, hidden units, entries of an embedding."""
+    layer = layer_of(node)
+    y = node.outputs[0]
+    if node.op_type in RECURRENT:
+        return graph.find(node, "hidden")
+    if y not in graph.shapes:
+        return None
+    if layer is not None:
+        return graph.find(y, layer.across % len(graph.shape(y)))
+    if node.op_type in _INTEGER:
+        return graph.find(y, 1 if "Conv" in node.op_type else len(graph.shape(y)) - 1)
+    is_embedding = node.op_type == "Gather" and _rank(node.inputs[0]) == 2
+    return graph.find(y, len(graph.shape(y)) - 1) if is_embedding else None

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
 
-from graphopt.channels.build import channel_graph, is_weight, sizes
+from graphopt.channels.build import channel_graph, is_weight, sizes, values_of
+from graphopt.channels.compensate import made_up
 from graphopt.channels.cost import Ledger, Term, mac_terms, parameter_terms
 from graphopt.channels.criteria import MEASURED, Criteria, Criterion, Ranking
-from graphopt.channels.cut import Cut
+from graphopt.channels.cut import Cut, store
 from graphopt.channels.graph import Axis
 from graphopt.channels.groups import Classes, Family, families
-from graphopt.channels.layers import layers
+from graphopt.channels.layers import RECURRENT, layers, readers_of, width_of
 from graphopt.channels.plan import Plan, Scope, plan
 from graphopt.channels.recover import recover
+from graphopt.channels.score import Samples, Score, apart, distinct, score
 from graphopt.channels.sensitivity import scaled
 from graphopt.channels.statistics import Moments, channel_moments, observe
+from graphopt.ir.edit import nodes_of
 from graphopt.verify import ExecutionFailed, run
 from graphopt.verify.types import Array
 
 Measure: TypeAlias = Literal["macs", "params", "channels"]
-Samples: TypeAlias = Sequence[Mapping[str, Array]]
 
 _TOLERANCE = 0.02
 """How near to the budget counts as met."""
+_TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -59,34 +61,53 @@ class Request:
     made_by: str = "prune-channels"
 
 
+@dataclass(frozen=True)
+class Removed:
+    """What a layer lost.
+
+    Attributes:
+        layer: name of its node.
+        kind: its operator.
+        before, after: its output channels (hidden units, entries of an embedding).
+    """
+
+    layer: str
+    kind: str
+    before: int
+    after: int
+
+
 @dataclass
 class Outcome:
     """What pruning did.
 
     Attributes:
         model: the pruned model.
-        removed: channels that left, by family (the name of the first layer), and how many it had.
+        channels: how many left; channels that are coupled count as one.
+        groups: how many groups of coupled layers they were taken from.
+        removed: what every layer lost, in the order of the model.
         before, after: of the multiply-accumulates ("macs") and the parameters ("params").
         left: share of what the budget measures that is left.
         fitted: how many layers were fitted.
-        sqnr: in dB on samples that nothing was fitted to, before and after recovery.
-        agreement: share of the largest entries of the outputs at the same place, before and after recovery.
+        unfitted, score: on samples that nothing was fitted to, before and after recovery; None where not measured.
         limits: why no more can leave, most frequent first.
     """
 
     model: ir.Model
-    removed: dict[str, tuple[int, int]] = field(default_factory=dict)
+    channels: int = 0
+    groups: int = 0
+    removed: tuple[Removed, ...] = ()
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)
     left: float = 1.0
     fitted: int = 0
-    sqnr: tuple[float, float] | None = None
-    agreement: tuple[float, float] | None = None
+    unfitted: Score | None = None
+    score: Score | None = None
     limits: tuple[str, ...] = ()
 
 
 class Pruner:
-    """The channel graph of a model with all that pruning it needs; the model is changed by `prune` alone.
+    """The channel graph of a model with all that pruning it needs; the model stays as it is, what leaves leaves a copy.
 
     Args:
         model: the model.
@@ -95,64 +116,97 @@ class Pruner:
     """
 
     def __init__(self, model: ir.Model, samples: Samples, shapes: Mapping[str, tuple[int, ...]] | None = None) -> None:
-        self.model, self.samples = model, _distinct(samples)
+        self.model, self.samples = model, distinct(samples)
         given = {name: np.shape(array) for name, array in samples[0].items()} if samples else dict(shapes or {})
         known = sizes(model, given)
         known.update(_seen(model, known, self.samples))
+        self._fit, self._held = apart(self.samples)
         self.graph = channel_graph(model, known)
         self.classes = Classes(self.graph)
+        self._ranked: dict[object, tuple[Criteria, list[Ranking]]] = {}
         self.families = [one for one in families(self.graph, self.classes) if _has_weight(one)]
 
     def rankings(
         self, criterion: Criterion, exclude: Collection[str] = (), *, sensitivity: bool = False
     ) -> list[Ranking]:
         """The units of all families that may lose some, in the order in which they should."""
-        chosen = [one for one in self.families if not _is_excluded(one, exclude)]
-        moments: dict[ir.Value, Moments] = {}
-        if criterion in MEASURED and self.samples:
-            asked = {layer.x: layer.along for layer in layers(self.model, self.graph)}
-            moments = channel_moments(self.model, list(asked.items()), self.samples, self.graph.shapes)
-        criteria = Criteria(self.model, self.graph, criterion, moments)
-        ranked = [criteria.rank(one) for one in chosen]
-        return scaled(self.model, ranked, criteria, self.samples) if sensitivity and self.samples else ranked
+        return self._rank(criterion, exclude, sensitivity)[1]
 
     def prune(self, request: Request, tell: Callable[[str], None] = lambda text: None) -> Outcome:
-        """Prune the model in place and say what that did; a model of which nothing can leave stays as it is."""
+        """Prune a copy of the model and say what that did; where nothing can leave, the model itself comes out."""
         tell("rank channels")
-        rankings = self.rankings(request.criterion, request.exclude, sensitivity=request.sensitivity)
+        criteria, rankings = self._rank(request.criterion, request.exclude, request.sensitivity)
         made = self._plan(rankings, request)
+        gone = made.ledger.gone
         outcome = self._outcome(made, rankings, request)
-        if not made.ledger.gone.any():
+        if not gone.any():
             return outcome
-        original = self.model.clone()
-        cut = Cut(self.model, self.graph, made.ledger.gone, request.made_by)
+        copy = outcome.model = self.model.clone()
+        twins = dict(zip(values_of(self.model), values_of(copy), strict=True))
+        graph = channel_graph(copy, {twins[value]: shape for value, shape in self.graph.shapes.items()})
+        cut = Cut(copy, graph, gone, request.made_by)
         cut.run()
-        fit, held = _apart(self.samples)
-        unfitted = _score(original, self.model, held)
-        if request.recovery and fit:
+        failed = _failure(copy, self._held)
+        if failed is not None:
+            return self.prune(_without(request, failed, self.model), tell)
+        outcome.unfitted = outcome.score = score(self.model, copy, self._held)
+        if request.recovery and self._fit:
             tell("fit layers")
-            before = self.model.clone()
-            outcome.fitted = recover(original, self.model, cut, fit, tell)
-            fitted = _score(original, self.model, held)
-            if unfitted is not None and (fitted is None or fitted[0] < unfitted[0]):
-                outcome.model, outcome.fitted, fitted = before, 0, unfitted
-        else:
-            fitted = unfitted
-        if unfitted is not None and fitted is not None:
-            outcome.sqnr, outcome.agreement = (unfitted[0], fitted[0]), (unfitted[1], fitted[1])
+            before = copy.clone()
+            for value, array in made_up(self.model, self.graph, criteria, gone).items():
+                store(twins[value], cut.sliced(twins[value], array))
+            outcome.fitted = recover(self.model, copy, cut, self._fit, tell)
+            fitted = score(self.model, copy, self._held)
+            if _is_worse(fitted, outcome.unfitted):
+                outcome.model, outcome.fitted = before, 0
+            else:
+                outcome.score = fitted
         return outcome
 
+    def _rank(
+        self, criterion: Criterion, exclude: Collection[str], sensitivity: bool
+    ) -> tuple[Criteria, list[Ranking]]:
+        """The criteria with all that they measured, and the rankings; made once for the same question."""
+        key = criterion, frozenset(exclude), sensitivity
+        if key not in self._ranked:
+            measured = criterion in MEASURED
+            asked = {
+                layer.x: layer.along
+                for layer in readers_of(self.model, self.graph)
+                if measured or layer.node.op_type in RECURRENT
+            }
+            moments: dict[ir.Value, Moments] = {}
+            if asked and self._fit:
+                moments = channel_moments(self.model, list(asked.items()), self._fit, self.graph.shapes)
+            criteria = Criteria(self.model, self.graph, criterion, moments)
+            ranked = [criteria.rank(one) for one in self.families if not _is_excluded(one, exclude)]
+            if sensitivity and self._fit:
+                ranked = scaled(self.model, ranked, criteria, self._fit)
+            self._ranked[key] = criteria, ranked
+        return self._ranked[key]
+
     def _plan(self, rankings: Sequence[Ranking], request: Request) -> Plan:
-        """What leaves. Recurrent layers and the others each give their share, so the budget holds with and without."""
+        """What leaves. Recurrent layers and the others each give their share, so the budget holds with and without.
+
+        What one of them gives may take more from the other than its share: then the first is asked for less.
+        """
         terms = self._terms(request.measure, rankings)
-        kinds = [[term for term in terms if term.recurrent is kind] for kind in (False, True)]
         options: dict[str, Any] = {"scope": request.scope, "round_to": request.round_to}
-        made: Plan | None = None
-        guarded: Ledger | None = None
-        for part in kinds if all(kinds) else ():
-            made = plan(rankings, Ledger(self.graph, part), request.budget, before=made, guarded=guarded, **options)
-            guarded = made.ledger
-        return plan(rankings, Ledger(self.graph, terms), request.budget, before=made, **options)
+        others, recurrent = ([term for term in terms if term.recurrent is kind] for kind in (False, True))
+        budget = request.budget
+        for _ in range(_TRIES if others and recurrent else 1):
+            made = Plan(Ledger(self.graph, []), [0] * len(rankings))
+            if others and recurrent:
+                made = plan(rankings, Ledger(self.graph, others), budget, **options)
+                made = plan(
+                    rankings, Ledger(self.graph, recurrent), budget, before=made, guarded=made.ledger, **options
+                )  # fmt: skip
+            made = plan(rankings, Ledger(self.graph, terms), request.budget, before=made, **options)
+            lacking = request.budget - made.ledger.total / max(made.ledger.whole, 1)
+            if lacking <= _TOLERANCE / 2:
+                break
+            budget = min(budget + lacking, 1.0)
+        return made
 
     def _terms(self, measure: Measure, rankings: Sequence[Ranking]) -> list[Term]:
         if measure == "channels":
@@ -161,9 +215,8 @@ class Pruner:
 
     def _outcome(self, made: Plan, rankings: Sequence[Ranking], request: Request) -> Outcome:
         outcome = Outcome(self.model, left=made.ledger.total / made.ledger.whole if made.ledger.whole else 1.0)
-        for number, ranking in zip(made.taken, rankings, strict=True):
-            if number:
-                outcome.removed[_name(ranking.family)] = (number, len(ranking.order))
+        outcome.channels, outcome.groups = sum(made.taken), sum(1 for number in made.taken if number)
+        outcome.removed = tuple(self._removed(made.ledger.gone))
         for name, terms in (("macs", mac_terms(self.model, self.graph)), ("params", parameter_terms(self.graph))):
             ledger = Ledger(self.graph, terms)
             outcome.before[name] = ledger.total
@@ -172,6 +225,13 @@ class Pruner:
         if abs(outcome.left - request.budget) > _TOLERANCE:
             outcome.limits = self.limits()
         return outcome
+
+    def _removed(self, gone: Array) -> Iterator[Removed]:
+        for node in nodes_of(self.model.graph):
+            axis = width_of(node, self.graph)
+            lost = int(gone[axis.start : axis.start + axis.size].sum()) if axis is not None else 0
+            if axis is not None and lost:
+                yield Removed(node.name or node.op_type, node.op_type, axis.size, axis.size - lost)
 
     def limits(self) -> tuple[str, ...]:
         """Why channels of layers cannot leave: each reason with how many of them it holds, most first."""
@@ -199,15 +259,6 @@ def _has_weight(family: Family) -> bool:
     return any(isinstance(axis.owner, ir.Value) and is_weight(axis.owner) for axis in family.axes)
 
 
-def _name(family: Family) -> str:
-    """The first node that makes one of a family's axes."""
-    for axis in family.axes:
-        node = axis.owner if isinstance(axis.owner, ir.Node) else axis.owner.producer()
-        if node is not None and node.op_type != "Constant":
-            return f"{node.name or node.op_type}[{axis.index}]"
-    return str(family.axes[0])
-
-
 def _is_excluded(family: Family, exclude: Collection[str]) -> bool:
     for axis in family.axes:
         node = axis.owner if isinstance(axis.owner, ir.Node) else axis.owner.producer()
@@ -226,41 +277,32 @@ def _seen(model: ir.Model, known: Collection[ir.Value], samples: Samples) -> dic
     return {names[name]: array.shape for name, array in first.items() if array.shape == last[name].shape}
 
 
-def _distinct(samples: Samples) -> Samples:
-    """Samples that occur once: a repeated one must not be both fitted to and judged by."""
-    found: dict[bytes, Mapping[str, Array]] = {}
-    for sample in samples:
-        digest = hashlib.sha256()
-        for name in sorted(sample):
-            digest.update(np.ascontiguousarray(sample[name]).tobytes())
-        found.setdefault(digest.digest(), sample)
-    return list(found.values())
-
-
-def _apart(samples: Samples) -> tuple[Samples, Samples]:
-    """Samples to fit to, and samples to judge by: a quarter, where there are enough."""
-    held = len(samples) // 4
-    return (samples[:-held], samples[-held:]) if held else (samples, samples)
-
-
-def _score(original: ir.Model, pruned: ir.Model, samples: Samples) -> tuple[float, float] | None:
-    """SQNR in dB over all outputs, and agreement of their largest entries; None where a model does not run."""
+def _failure(model: ir.Model, samples: Samples) -> ExecutionFailed | None:
     try:
-        expected, actual = run(original, samples), run(pruned, samples)
-    except ExecutionFailed:
-        return None
-    signal = noise = same = count = 0.0
-    for left, right in zip(expected, actual, strict=True):
-        for name, want in left.items():
-            got = right[name]
-            if want.dtype.kind != "f" or want.shape != got.shape or not want.size:
-                continue
-            a, b = want.astype(np.float64), got.astype(np.float64)
-            signal, noise = signal + float(np.square(a).sum()), noise + float(np.square(a - b).sum())
-            if a.ndim and a.shape[-1] > 1:
-                hits = a.argmax(axis=-1) == b.argmax(axis=-1)
-                same, count = same + float(hits.sum()), count + hits.size
-    if not np.isfinite(noise):
-        return -np.inf, 0.0
-    ratio = 10 * np.log10(max(signal, 1e-30) / max(noise, 1e-30))
-    return float(ratio), same / count if count else 1.0
+        run(model, samples[:1])
+    except ExecutionFailed as error:
+        return error
+    return None
+
+
+def _without(request: Request, failed: ExecutionFailed, original: ir.Model) -> Request:
+    """The request with what a node that does not run on fewer channels touches left out.
+
+    Raises:
+        ExecutionFailed: it is not known which node that is, or it has been left out already.
+    """
+    nodes = [node for node in nodes_of(original.graph) if node.name and node.name == failed.node]
+    makers = [value.producer() for node in nodes for value in node.inputs if value is not None]
+    names = {node.name for node in (*nodes, *makers) if node is not None and node.name} - set(request.exclude)
+    if not names:
+        raise failed
+    return replace(request, exclude={*request.exclude, *names})
+
+
+def _is_worse(fitted: Score | None, unfitted: Score | None) -> bool:
+    """Whether a fit did harm: by the SQNR, and where there is none by the agreement."""
+    if fitted is None or unfitted is None:
+        return unfitted is not None
+    if np.isnan(unfitted.sqnr):
+        return fitted.agreement < unfitted.agreement
+    return not fitted.sqnr >= unfitted.sqnr

@@ -16,7 +16,6 @@ import onnx_ir as ir
 
 from graphopt.channels.cut import Cut, store
 from graphopt.channels.fit import Sums, fit
-from graphopt.channels.graph import ChannelGraph
 from graphopt.channels.layers import Layer, layer_of
 from graphopt.channels.operators.common import value_of
 from graphopt.channels.segments import Stepper
@@ -99,21 +98,12 @@ def _first(node: ir.Node) -> ir.Value:
     return layer.x
 
 
-def _kept(array: Array, value: ir.Value, graph: ChannelGraph, cut: Cut) -> Array:
-    """What is left of an original's value."""
-    for axis in graph.axes_of(value):
-        if cut.changed(axis):
-            assert isinstance(axis.index, int)
-            array = array.take(cut.kept(axis), axis=axis.index)
-    return array
-
-
 def _targets(
     node: ir.Node, target: ir.Value, left: Stepper, right: Stepper, cut: Cut, theirs: Mapping[str | None, ir.Value]
 ) -> list[Array]:
     """What a node shall give: what is left of the original's, and what its shortcut lacks."""
     out = node.outputs[0]
-    wanted = [_kept(array, out, cut.graph, cut) for array in left.values(target)]
+    wanted = [cut.sliced(out, array) for array in left.values(target)]
     behind = list(readers(out))
     if len(behind) != 1 or behind[0].op_type != "Add" or out.is_graph_output():
         return wanted
@@ -122,9 +112,7 @@ def _targets(
     if other is None or twin is None or not right.has(other) or not left.has(twin):
         return wanted
     lacks = zip(left.values(twin), right.values(other), strict=True)
-    corrected = [
-        array + _kept(before, other, cut.graph, cut) - now for array, (before, now) in zip(wanted, lacks, strict=True)
-    ]
+    corrected = [array + cut.sliced(other, before) - now for array, (before, now) in zip(wanted, lacks, strict=True)]
     return corrected if all(a.shape == b.shape for a, b in zip(corrected, wanted, strict=True)) else wanted
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 from channel_networks import Net
 from onnx import TensorProto, helper
@@ -342,6 +343,46 @@ def branches(rng: R) -> ir.Model:
     total = g("ReduceSum", "x", keepdims=0)
     z = g("If", g("Greater", total, g.constant(np.float32(0))), then_branch=bodies[0], else_branch=bodies[1])
     return g.model(g("Gemm", z, g.weight(4, 2)))
+
+
+def _step(g: Net, name: str, inputs: list[str], outputs: list[str]) -> list[onnx.NodeProto]:
+    """h' = tanh(h W + r) for a state h and a row r."""
+    return [
+        helper.make_node("MatMul", [inputs[0], g.weight(4, 4)], [f"{name}m"], name=f"{name}m"),
+        helper.make_node("Add", [f"{name}m", inputs[1]], [f"{name}s"], name=f"{name}s"),
+        helper.make_node("Tanh", [f"{name}s"], [outputs[0]], name=f"{name}t"),
+    ]
+
+
+def _infos(*names: str) -> list[onnx.ValueInfoProto]:
+    return [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 4]) for name in names]
+
+
+@case(4)
+def scanned(rng: R) -> ir.Model:
+    g = Net(rng, 3, 2, 3)
+    rows = g.linear("x", 3, 4)
+    nodes = [*_step(g, "b", ["h", "r"], ["g"]), helper.make_node("Relu", ["g"], ["o"], name="bo")]
+    body = helper.make_graph(nodes, "body", _infos("h", "r"), _infos("g", "o"))
+    start = g("Gather", rows, g.constant(np.int64(0)))
+    state, out = g("Scan", start, rows, outs=2, body=body, num_scan_inputs=1)
+    return g.model(g.linear(state, 4, 2), g.linear(out, 4, 2))
+
+
+@case(4)
+def looped(rng: R) -> ir.Model:
+    g = Net(rng, 2, 3)
+    start = g.linear("x", 3, 4)
+    nodes = [
+        *_step(g, "b", ["h", start], ["g"]),
+        helper.make_node("Identity", ["c"], ["d"], name="bc"),
+        helper.make_node("Relu", ["g"], ["o"], name="bo"),
+    ]
+    turn = helper.make_tensor_value_info("i", TensorProto.INT64, [])
+    on, off = (helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in "cd")
+    body = helper.make_graph(nodes, "body", [turn, on, *_infos("h")], [off, *_infos("g", "o")])
+    state, out = g("Loop", g.constant(np.int64(3)), g.constant(np.bool_(True)), start, outs=2, body=body)
+    return g.model(g.linear(state, 4, 2), g.linear(out, 4, 2))
 
 
 @case(6)

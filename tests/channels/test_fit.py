@@ -125,9 +125,10 @@ def test_recovery_brings_redundant_channels_back_wholly() -> None:
     y = g("MatMul", "x", g.constant(mixed.astype(np.float32)))
     model = g.model(g("Gemm", y, g.weight(12, 3), g.weight(3)))
     outcome = Pruner(model, generate(model, samples=12)).prune(Request(0.5, criterion="l2"))
-    assert outcome.sqnr is not None
-    assert outcome.sqnr[0] < 20
-    assert outcome.sqnr[1] > 25
+    assert outcome.unfitted is not None
+    assert outcome.unfitted.sqnr < 20
+    assert outcome.score is not None
+    assert outcome.score.sqnr > 25
     assert outcome.fitted
 
 
