@@ -12,7 +12,7 @@ from graphopt.calibrate.layers import Floats, Layer, layers_of
 from graphopt.calibrate.sweep import BUDGET, Samples, Tell, observe
 from graphopt.calibrate.windows import columns
 
-POSITIONS = 256
+POSITIONS = 128
 """Columns of one layer that a sample gives at most."""
 WIDEST = 4608
 """Columns of a layer up to which all products are kept; a wider one keeps those inside blocks of at most so many."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from graphopt.calibrate.sweep import loaded, prepared
+from graphopt.calibrate.sweep import loaded
 from graphopt.ir.edit import bodies
 
 if TYPE_CHECKING:
@@ -48,19 +48,20 @@ def cut(model: ir.Model, at: Sequence[str]) -> list[Segment]:
     nodes = list(model.graph)
     place = {value.name: number for number, node in enumerate(nodes) for value in node.outputs if value.name}
     ends = sorted({place[name]: name for name in at if name in place}.items())
+    final = ends[-1][0] if ends else -1
     last_use: dict[str, int] = {}
     used: list[list[str]] = []
     for number, node in enumerate(nodes):
         names = [value.name for value in _read(node) if value.name and not value.is_initializer()]
         used.append(names)
-        last_use.update(dict.fromkeys(names, number))
+        if number <= final:
+            last_use.update(dict.fromkeys(names, number))
     segments, start = [], 0
-    final = ends[-1][0] if ends else -1
     for end, name in ends:
         made = [value.name for node in nodes[start : end + 1] for value in node.outputs if value.name]
         own = set(made)
         reads = dict.fromkeys(name for names in used[start : end + 1] for name in names if name not in own)
-        writes = [made_ for made_ in made if made_ == name or end < last_use.get(made_, -1) <= final]
+        writes = [made_ for made_ in made if made_ == name or end < last_use.get(made_, -1)]
         segments.append(Segment(name, tuple(reads), tuple(writes)))
         start = end + 1
     return segments
@@ -71,24 +72,24 @@ def stepped(
 ) -> Iterator[tuple[str, list[Arrays]]]:
     """Run up to each of the given values and hand over its arrays, one a sample.
 
-    The consumer may change the list's items before it asks for the next value: later pieces read what is there then.
+    The consumer may change the list's items, and the nodes that follow, before it asks for the next value: later pieces
+    are made of the model, and read what is there, then.
 
     Raises:
         ExecutionFailed: a piece does not run.
     """
     segments = cut(model, at)
     held: list[dict[str, Arrays]] = [dict(sample) for sample in samples]
-    with prepared(model) as copy:
-        for number, segment in enumerate(segments):
-            runner = _runner(copy, segment, held[0])
-            for values in held:
-                values.update(runner.run({name: values[name] for name in segment.reads}))
-            found = [values[segment.last] for values in held]
-            yield segment.last, found
-            needed = {name for later in segments[number + 1 :] for name in later.reads}
-            for place, values in enumerate(held):
-                values[segment.last] = found[place]
-                held[place] = {name: array for name, array in values.items() if name in needed}
+    for number, segment in enumerate(segments):
+        runner = _runner(model, segment, held[0])
+        for values in held:
+            values.update(runner.run({name: values[name] for name in segment.reads}))
+        found = [values[segment.last] for values in held]
+        yield segment.last, found
+        needed = {name for later in segments[number + 1 :] for name in later.reads}
+        for place, values in enumerate(held):
+            values[segment.last] = found[place]
+            held[place] = {name: array for name, array in values.items() if name in needed}
 
 
 def _runner(model: ir.Model, segment: Segment, values: Mapping[str, Arrays]) -> Runner:

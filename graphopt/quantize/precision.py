@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,7 @@ def choose_precision(
     budget: Budget,
     *,
     costs: Costs | None = None,
+    fixed: Collection[ir.Node] = (),
     tell: Callable[[int, int], None] | None = None,
 ) -> Precision:
     """Choose between float and a scheme for each weighted layer.
@@ -52,6 +53,7 @@ def choose_precision(
         samples: the inputs, by name; the first four are run once a layer.
         budget: bytes of the layers' weights; their cost as a share of the float model's; the SQNR of the outputs.
         costs: how the backend weighs arithmetic against memory.
+        fixed: nodes that stay in float in any case.
         tell: progress, layers done and layers in all.
 
     Raises:
@@ -68,7 +70,7 @@ def choose_precision(
             Choice(scheme.name, noises[name], size * scheme.weights.bits / 8,
                    _cost(layer, weighed, scheme.weights.bits, read_bits) / whole),
             Choice("float", 0.0, size * 4, _cost(layer, weighed, 32, 32) / whole),
-        ]
+        ][layer.node in fixed :]
         for name, layer in layers.items()
         for size in [float(np.prod(layer.shape))]
     }  # fmt: skip

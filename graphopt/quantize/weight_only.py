@@ -123,6 +123,8 @@ class _Writer:
         inputs = [
             add_constant(graph, stored, self._names.fresh(f"{name}_quantized")),
             add_constant(graph, np.asarray(scale, np.float32), self._names.fresh(f"{name}_scale")),
+            # Left out, it would be 0 as well, but not every compiler takes that.
+            add_constant(graph, _zeros(np.shape(scale), kind), self._names.fresh(f"{name}_zero")),
         ]
         made = ir.node("DequantizeLinear", inputs, attributes, name=self._names.fresh(f"{name}_dequantize"))
         made.outputs[0].name = self._names.fresh(f"{name}_dequantized")
@@ -146,6 +148,10 @@ class _Writer:
             return Grid(kind, scale, np.zeros(scale.shape, np.int32), axis).encode(array)
         moment = self._moments([layer.name]).get(layer.name)
         return round_weights(array, scale, 0, axis, *kind.limits, moment, layer, centered=False)
+
+
+def _zeros(shape: tuple[int, ...], kind: Codes) -> ir.TensorProtocol:
+    return ir.Tensor(store(np.zeros(shape, np.int32), kind), dtype=ir.DataType[kind.dtype.upper()])
 
 
 def _block_scales(array: np.ndarray, kind: Codes, reduced: int, block: int) -> tuple[np.ndarray, np.ndarray]:

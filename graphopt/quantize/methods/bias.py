@@ -55,6 +55,7 @@ def correct_biases(
     *,
     budget: int = BUDGET,
     most: int = SAMPLES,
+    known: dict[str, Doubles] | None = None,
     tell: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
     """Correct the biases of a quantized model, in place, from its first layer to its last.
@@ -68,6 +69,7 @@ def correct_biases(
         samples: the inputs, by name.
         budget: bytes of values held at a time.
         most: how many samples are used at most; fewer where the budget asks for it, never fewer than 4.
+        known: where the means of the float model are kept, for other calls with the same model and samples.
         tell: progress, layers done and layers in all.
 
     Returns:
@@ -81,7 +83,9 @@ def correct_biases(
     if not found:
         return {}
     few = list(itertools.islice(samples() if callable(samples) else samples, _affordable(found, budget, most)))
-    wanted = _sample_means(reference, {place.reference: place.axis for place in found}, few, budget)
+    wanted = {} if known is None else known
+    axes = {place.reference: place.axis for place in found if place.reference not in wanted}
+    wanted.update(_sample_means(reference, axes, few, budget) if axes else {})
     places = {place.output: place for place in found}
     names, shifts = Names(quantized), {}
     for number, (output, arrays) in enumerate(stepped(quantized, list(places), few)):
@@ -166,7 +170,10 @@ def _dequantized(
 ) -> ir.Value:
     stored = add_constant(graph, codes, names.fresh(f"{stem}_bias_codes"))
     given = dict(source.attributes) if source.op_type == "DequantizeLinear" else {}
-    inputs = [stored, scale, *source.inputs[2:]] if given or source.op_type == "DequantizeLinear" else [stored, scale]
+    if source.op_type == "DequantizeLinear":
+        inputs = [stored, scale, *source.inputs[2:]]
+    else:  # left out, the zero point would be 0 as well, but not every compiler takes that
+        inputs = [stored, scale, add_constant(graph, np.zeros_like(codes), names.fresh(f"{stem}_bias_zero"))]
     attributes = list(given.values()) or ([ir.AttrInt64("axis", 0)] if codes.ndim else [])
     node = ir.Node("", "DequantizeLinear", inputs, attributes, name=names.fresh(f"{stem}_bias_dequantize"))
     node.outputs[0].name = names.fresh(f"{stem}_bias_dequantized")
