@@ -4,12 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint format docs bench bench-corpus bench-peers bench-latency bench-onnx2tf clean
+.PHONY: help demo test fuzz report-test lint format docs bench bench-corpus bench-peers bench-latency bench-onnx2tf bench-pruning clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    set up, then take two real models to TFLite, TensorRT and SNPE"
 	@echo "make test    set up, then run the tests, with the vendors' real compilers"
+	@echo "make fuzz    set up, then try N random models (N=5000) on all passes and every backend's recipe"
+	@echo "make report-test  look at the page of reports in Chromium (which must be there); screenshots in report-out/"
+	@echo "make plugins-test   test the distributions in plugins/ (fetches OpenVINO, 60 MB)"
 	@echo "make lint    set up, then ruff, mypy and the walls between packages"
 	@echo "make format  format the code"
 	@echo "make docs    write the documented tables, and the support matrix out of all tables"
@@ -17,6 +20,7 @@ help:
 	@echo "make bench-corpus   bring real models to bench-out/corpus (TORCH=python: with those that torch exports)"
 	@echo "make bench-peers    measure graphopt beside onnxsim, onnxslim, onnxoptimizer, onnxscript and onnxruntime"
 	@echo "make bench-onnx2tf  measure .tflite files beside onnx2tf's (fetches a gigabyte of TensorFlow)"
+	@echo "make bench-pruning  measure pruned models beside onnxsim's and Torch-Pruning's (fetches torch)"
 	@echo "make bench-latency  then, how fast onnxruntime runs what each of them made"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -29,6 +33,25 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q
+
+N ?= 5000
+FUZZ := bench-out/fuzz
+
+# New seeds each time; FIRST=SEED repeats some. Failures go to $(FUZZ), made small.
+fuzz: $(STAMP)
+	$(BIN)/python -m graphopt.fuzz.campaign $(N) --folder $(FUZZ) $(if $(FIRST),--first $(FIRST))
+
+report-test: $(STAMP)
+	GRAPHOPT_SCREENSHOTS=report-out $(BIN)/python -m pytest -q tests/report
+
+PLUGINS ?= graphopt-example graphopt-onnxruntime graphopt-openvino
+
+plugins-test: $(STAMP) $(PLUGINS:%=plugins-test/%)
+
+plugins-test/%: $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/plugins/$* \
+		plugins/$* $(if $(wildcard plugins/$*/requirements.txt),-r plugins/$*/requirements.txt)
+	PYTHONPATH=$(VENV)/plugins/$* $(BIN)/python -m pytest -q -c plugins/$*/pyproject.toml plugins/$*
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -66,6 +89,16 @@ bench-peers: $(STAMP) $(PEERS)/.installed bench-corpus
 
 bench-latency: bench-peers
 	$(BIN)/python benchmarks/peers/latency.py $(CORPUS) --write
+
+PRUNING := bench-out/pruning/environment
+
+$(PRUNING)/.installed: benchmarks/pruning/requirements.txt
+	test -x $(PRUNING)/bin/python || $(PYTHON) -m venv $(PRUNING)
+	$(PRUNING)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+bench-pruning: $(STAMP) $(PRUNING)/.installed bench-corpus
+	$(BIN)/python benchmarks/pruning $(CORPUS) --peers $(PRUNING) --write
 
 ONNX2TF := bench-out/onnx2tf
 

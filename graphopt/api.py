@@ -15,21 +15,24 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import onnx_ir as ir
 
 from graphopt.deploy import deploy, error_record, require
+from graphopt.drawing import draw, sized_like, worked
 from graphopt.errors import ModelError, UserError
 from graphopt.ir import save
 from graphopt.ir.edit import FROM_KEY, nodes_of, owners, sources_of
 from graphopt.ir.symbolic import MADE_UP
 from graphopt.legality import check, support_of
+from graphopt.losses import histograms_of, layers_of
 from graphopt.options import changed
 from graphopt.pipeline import Context, PassManager, PipelineResult, Recipe, Step, make_backend
-from graphopt.pipeline.manager import OnFailure, Verify, no_collection
+from graphopt.pipeline.manager import PASS_TIMEOUT, OnFailure, Verify, no_collection
 from graphopt.pipeline.recipe import Step as RecipeStep
 from graphopt.pipeline.recipe import parse
+from graphopt.report.drawing import Drawing
 from graphopt.report.model import (
     Report,
     SupportChange,
@@ -105,6 +108,14 @@ Listener = Callable[[str, int, int], None]
 """Told what begins now, its position, and how many steps there are."""
 
 
+class Exported(Protocol):
+    """What holds a model, as the `ONNXProgram` that `torch.onnx.export` returns."""
+
+    @property
+    def model(self) -> ir.Model:
+        """The model."""
+
+
 @dataclass(frozen=True)
 class Data:
     """The user's own samples.
@@ -129,17 +140,19 @@ class Result:
         report: the record of the run.
         artifact: the compiled file, None where nothing was compiled or the compiler refused.
         misses: where explained rules did not fire, with the pass they belong to.
+        drawing: both graphs for the page, where `optimize` was asked for details.
     """
 
     model: ir.Model
     report: Report
     artifact: Path | None = None
     misses: tuple[tuple[str, NearMiss], ...] = ()
+    drawing: Drawing | None = None
 
 
 @no_collection()
 def optimize(
-    model: str | Path | bytes | onnx.ModelProto | ir.Model,
+    model: str | Path | bytes | onnx.ModelProto | ir.Model | Exported,
     *,
     backend: str | Backend | None = None,
     recipe: Recipe | str | None = None,
@@ -155,13 +168,16 @@ def optimize(
     artifact: str | Path | None = None,
     explain: Sequence[str] = (),
     timeout: float = 600.0,
+    pass_timeout: float = PASS_TIMEOUT,
     on_progress: Listener | None = None,
     hashes: bool = True,
+    details: bool = False,
 ) -> Result:
     """Run a model through a recipe, check it against a backend, compile it there, and compare the outputs.
 
     Args:
-        model: a path, the bytes of a file, or a model in memory, which is not changed.
+        model: a path, the bytes of a file, or a model in memory, which is not changed; also what `torch.onnx.export`
+            returns.
         backend: where it goes, by name or as "name:option=value"; None applies the backend-neutral pipeline and
             compiles nothing. Its own options win over those of a recipe.
         recipe: what to apply, a `Recipe` or its TOML text; the backend's own recipe, or the default one, where None.
@@ -177,8 +193,11 @@ def optimize(
         artifact: the compiled file to write; beside `output` where None.
         explain: names of rules to record near misses of.
         timeout: seconds that the vendor's compiler, and then its runtime, may take.
+        pass_timeout: seconds that one pass of a plugin may take; graphopt's own passes have no limit.
         on_progress: told what begins.
         hashes: whether the report holds the SHA-256 of the files, which takes a second for each gigabyte.
+        details: whether to gather what the page shows besides: both graphs, the work of one inference, and each
+            layer's error where passes were lossy.
 
     Raises:
         UserError: the model, the recipe, the data or another argument is wrong.
@@ -217,7 +236,7 @@ def optimize(
     stages = len(steps) + 2
 
     manager = PassManager(
-        steps, verify=verify, on_failure=on_failure, samples=lambda: given,
+        steps, verify=verify, on_failure=on_failure, samples=lambda: given, pass_timeout=pass_timeout,
         listener=lambda name, position, _: tell(name, position, stages),
     )  # fmt: skip
     context = Context(
@@ -233,8 +252,8 @@ def optimize(
         verification=_verification(piped, "generated" if calibration is None else "file", len(given)),
     )  # fmt: skip
     after = support_of(final, target, {}, piped.advice)
-    if target is not None and before is not None:
-        report = replace(report, support=SupportChange(before=before, after=after))
+    if before is not None and after is not None:
+        report = replace(report, support=SupportChange(before=before[0], after=after[0]), partition=after[1])
 
     with tempfile.TemporaryDirectory(prefix="graphopt-") as scratch:
         path = Path(output) if output is not None else Path(scratch, "model.onnx")
@@ -249,13 +268,33 @@ def optimize(
                 lossy=any(r.outcome == "applied" and r.fidelity == "lossy" for r in piped.records),
             )  # fmt: skip
             report = replace(report, compile=compiled)
+    drawing = None
+    if details:
+        report, drawing = _detailed(report, original(), final, given)
     report = replace(
         report, provenance=_provenance(final), seconds=time.perf_counter() - start,
         peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )  # fmt: skip
     kept = report.compile.artifact is not None and (output is not None or artifact is not None)
     made = Path(report.compile.artifact or "") if kept else None
-    return Result(final, _judge(report, piped), made, tuple(piped.misses))
+    return Result(final, _judge(report, piped), made, tuple(piped.misses), drawing)
+
+
+def _detailed(
+    report: Report, original: ir.Model, final: ir.Model, samples: Sequence[Mapping[str, np.ndarray]]
+) -> tuple[Report, Drawing | None]:
+    """The report with the work of one inference and what was lost where, and the graphs."""
+    before = sized_like(original, final)
+    layers = layers_of(report.passes, original, final, samples)
+    detailed = replace(
+        report, input=worked(report.input, before), layers=layers,
+        output=None if report.output is None else worked(report.output, final),
+        histograms=histograms_of(report.passes, original, final, layers, samples),
+    )  # fmt: skip
+    drawing = draw(before, final)
+    if drawing is None:
+        detailed = replace(detailed, notes=(*detailed.notes, "the graphs have too many nodes to be drawn on the page"))
+    return detailed, drawing
 
 
 def _recipe(recipe: Recipe | str | None, target: Backend | None) -> Recipe:

@@ -60,8 +60,10 @@ def changed(options: Any) -> dict[str, Any]:
     return found
 
 
-def parse_spec(spec: str, flag: str) -> tuple[str, dict[str, str]]:
+def parse_spec(spec: str, flag: str) -> tuple[str, dict[str, Any]]:
     """What the command line calls something by: "name" or "name:key=value,key=value"; "distribution:name" is a name.
+
+    A list is written in brackets, as in "name:axes=[0,2],mode=fast".
 
     Args:
         spec: the words.
@@ -74,15 +76,40 @@ def parse_spec(spec: str, flag: str) -> tuple[str, dict[str, str]]:
     if tail and "=" not in tail.split(",")[0].split(":")[0]:
         more, _, tail = tail.partition(":")
         name = f"{name}:{more}"
-    options: dict[str, str] = {}
-    for item in filter(None, tail.split(",")):
+    options: dict[str, Any] = {}
+    for item in filter(None, split(tail)):
         key, sign, value = item.partition("=")
         if not sign:
             raise RecipeError(f"{flag} {spec}: option {key!r} has no value; write {key}=VALUE")
-        options[key.strip()] = value.strip()
+        options[key.strip()] = _value(value)
     if not name:
         raise RecipeError(f"{flag} {spec!r} has no name")
     return name, options
+
+
+def split(text: str) -> list[str]:
+    """The parts between commas, where these are not in brackets."""
+    parts, depth = [""], 0
+    for sign in text:
+        depth += {"[": 1, "]": -1}.get(sign, 0)
+        if sign == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return parts
+
+
+def _value(text: str) -> Any:
+    """A word, or the list that brackets stand for."""
+    text = text.strip()
+    if text.startswith("[") and text.endswith("]"):
+        return [_value(part) for part in split(text[1:-1]) if part.strip()]
+    return text
+
+
+def written(value: Any) -> str:
+    """A value as `parse_spec` reads it."""
+    return f"[{','.join(map(written, value))}]" if isinstance(value, list | tuple) else str(value)
 
 
 def described(kind: type) -> list[dict[str, Any]]:
@@ -90,7 +117,7 @@ def described(kind: type) -> list[dict[str, Any]]:
     docs = _field_docs(kind)
     return [
         {
-            "name": one.name, "type": str(one.type),
+            "name": one.name, "type": one.type if isinstance(one.type, str) else inspect.formatannotation(one.type),
             "default": None if one.default is dataclasses.MISSING else one.default, "help": docs.get(one.name, ""),
         }
         for one in dataclasses.fields(kind)

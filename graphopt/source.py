@@ -20,7 +20,8 @@ class Source:
     """Where the model comes from: gives fresh copies of it."""
 
     def __init__(self, model: Any) -> None:
-        self._model = model
+        held = getattr(model, "model", None)
+        self._model = held if isinstance(held, ir.Model) else model  # what torch.onnx.export returns holds one
         self.name = str(model) if isinstance(model, str | Path) else ""
 
     def fresh(self) -> ir.Model:

@@ -16,6 +16,7 @@ MODULES = (
     "graphopt.pipeline",
     "graphopt.rewrite",
     "graphopt.support.backend",
+    "graphopt.support.child",
     "graphopt.support.table",
     "graphopt.testing",
     "graphopt.verify",

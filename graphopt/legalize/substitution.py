@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from graphopt.errors import PluginError
 from graphopt.ir.edit import nodes_of, owners
+from graphopt.ir.infer import infer_shapes
 from graphopt.pipeline import PASSES, Context, PassResult, RewritePass
 from graphopt.rewrite import Rewrite, Rule
 from graphopt.rewrite.apply import Rewriter
@@ -23,7 +24,11 @@ class Substitution(RewritePass):
     """
 
     def run(self, model: ir.Model, context: Context) -> PassResult:
-        """Replace each node of the model, and what that made, by every rule at most once."""
+        """Replace each node of the model, and what that made, by every rule at most once.
+
+        Shapes and types are proven first, as `legalize` does for all.
+        """
+        infer_shapes(model)
         log: list[Rewrite] = []
         rewriter = Rewriter(model, self.name)
         waiting = deque((node, self.rules) for owner in owners(model) for node in nodes_of(owner))
