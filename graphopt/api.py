@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import onnx_ir as ir
 
 from graphopt.deploy import deploy, error_record, require
-from graphopt.drawing import draw, sized_like, worked
+from graphopt.details import detailed
 from graphopt.errors import ModelError, UserError
 from graphopt.ir import save
 from graphopt.ir.edit import FROM_KEY, nodes_of, owners, sources_of
 from graphopt.ir.symbolic import MADE_UP
 from graphopt.legality import check, support_of
-from graphopt.losses import histograms_of, layers_of
 from graphopt.options import changed
 from graphopt.pipeline import Context, PassManager, PipelineResult, Recipe, Step, make_backend
 from graphopt.pipeline.manager import PASS_TIMEOUT, OnFailure, Verify, no_collection
@@ -270,7 +269,7 @@ def optimize(
             report = replace(report, compile=compiled)
     drawing = None
     if details:
-        report, drawing = _detailed(report, original(), final, given)
+        report, drawing = detailed(report, original(), final, given)
     report = replace(
         report, provenance=_provenance(final), seconds=time.perf_counter() - start,
         peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
@@ -278,23 +277,6 @@ def optimize(
     kept = report.compile.artifact is not None and (output is not None or artifact is not None)
     made = Path(report.compile.artifact or "") if kept else None
     return Result(final, _judge(report, piped), made, tuple(piped.misses), drawing)
-
-
-def _detailed(
-    report: Report, original: ir.Model, final: ir.Model, samples: Sequence[Mapping[str, np.ndarray]]
-) -> tuple[Report, Drawing | None]:
-    """The report with the work of one inference and what was lost where, and the graphs."""
-    before = sized_like(original, final)
-    layers = layers_of(report.passes, original, final, samples)
-    detailed = replace(
-        report, input=worked(report.input, before), layers=layers,
-        output=None if report.output is None else worked(report.output, final),
-        histograms=histograms_of(report.passes, original, final, layers, samples),
-    )  # fmt: skip
-    drawing = draw(before, final)
-    if drawing is None:
-        detailed = replace(detailed, notes=(*detailed.notes, "the graphs have too many nodes to be drawn on the page"))
-    return detailed, drawing
 
 
 def _recipe(recipe: Recipe | str | None, target: Backend | None) -> Recipe:
