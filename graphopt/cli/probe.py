@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from graphopt.cli import options
 from graphopt.errors import UserError
+
+if TYPE_CHECKING:
+    from graphopt.support.backend import Backend
+    from graphopt.support.table import Table
 
 
 @click.command("probe")
@@ -58,7 +63,7 @@ def command(
     if len(names) != 1:
         raise UserError("probe takes one backend: -b NAME")
     backend = make_backend(names[0])
-    old = backend.table()
+    old = _table_of(backend)
     with options.progress(quiet=False) as listener:
 
         def tell(done: int, total: int) -> None:
@@ -82,3 +87,13 @@ def command(
     if output is not None:
         dump(table, output)
         click.echo(f"wrote {output}", err=True)
+
+
+def _table_of(backend: Backend) -> Table:
+    """The table in use; one without rows where a new backend has none yet."""
+    from graphopt.support.table import Table
+
+    try:
+        return backend.table()
+    except UserError:
+        return Table(backend=backend.name, toolchain="not measured", date="", rows=())

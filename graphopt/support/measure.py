@@ -114,7 +114,8 @@ def difference(old: Table, new: Table) -> list[str]:
 def _says(table: Table) -> dict[str, dict[str, Any]]:
     def line(row: Row) -> str:
         first, last = row.since
-        return f"{row.domain + '::' if row.domain else ''}{row.op_type}-{first}" + (f"…{last}" if last != first else "")
+        span = f"{row.op_type}-{first}" + (f"…{last}" if last != first else "")
+        return f"{row.domain + '::' if row.domain else ''}{span}{' of constants' if row.status == 'folded' else ''}"
 
     return {
         line(row): {

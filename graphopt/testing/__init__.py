@@ -1,7 +1,7 @@
 """The conformance kit that an author of plugins runs, by `graphopt plugin check` or under pytest.
 
-Random graphs: `sketch` · the shared property test of rules: `rules` · models to try passes on: `samples` · all questions
-to a plugin: `conformance`, `backends` · what a backend's prober answers: `prober`
+Random graphs: `sketch` · the shared property test of rules: `rules` · models to try passes on: `samples` ·
+all questions to a plugin: `conformance`, `backends` · what a backend's prober answers: `prober`
 """
 
 from graphopt.testing.conformance import Finding, check_distribution

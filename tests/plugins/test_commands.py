@@ -54,3 +54,14 @@ def test_a_configuration_says_which_distributions_enter(shell: Shell, model: Pat
     config.write_text("[plugins]\nallow = 1\n")
     done = shell("plugins", env=env)
     assert (done.returncode, "is a list of names" in done.stderr) == (2, True)
+
+
+def test_the_conformance_kit_names_what_does_not_load_and_who_is_not_installed(shell: Shell, env_with: Env) -> None:
+    env = env_with("usurper")
+    done = shell("plugin", "check", "Usurper", "--json", env=env)
+    assert done.returncode == 1
+    failed = [one for one in json.loads(done.stdout)["findings"] if one["outcome"] == "failed"]
+    assert [(one["subject"], one["question"]) for one in failed] == [("command broken", "loads")]
+    assert "has no attribute 'nothing'" in failed[0]["detail"]
+    done = shell("plugin", "check", "nobody", env=env)
+    assert (done.returncode, "no installed distribution 'nobody'" in done.stderr) == (2, True)
