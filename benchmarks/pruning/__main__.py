@@ -116,6 +116,8 @@ def measured(tool: str, share: float, model: Path, out: Path, peers: Path, count
 def report(found: Found, count: int) -> str:
     """The tables as Markdown."""
     side = _side()
+    names = sorted(found, key=lambda name: (MODELS.index(name.split()[0]), -float(name.split()[1])))
+    found = {name: found[name] for name in names if found[name]}
     used = {tool for rows in found.values() for tool in rows}
     tools = [tool for tool in (*OURS, *PEERS) if tool in used]
     parts = {
@@ -183,10 +185,10 @@ def main() -> None:
     found: Found = json.loads(store.read_text()) if store.exists() else {}
     for name in given.only.split(","):
         model = given.folder / f"{name}.onnx"
-        for share in map(float, given.shares.split(",")):
+        for share in map(float, given.shares.split(",") if model.exists() else ()):
             rows = found.setdefault(f"{name} {share:g}", {})
             for tool in given.tools.split(","):
-                if tool in rows or not model.exists():
+                if tool in rows:
                     continue
                 rows[tool] = measured(tool, share, model, out, given.peers, given.samples)
                 print(name, share, tool, rows[tool], file=sys.stderr, flush=True)

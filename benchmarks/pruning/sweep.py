@@ -18,9 +18,8 @@ import onnx_ir as ir
 
 import graphopt
 from graphopt.channels.prune import Pruner, Request
-from graphopt.errors import GraphoptError
 from graphopt.pipeline.soundness import complaint_of
-from graphopt.verify import run
+from graphopt.verify import ExecutionFailed, run
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent / "quantization"))
@@ -32,25 +31,28 @@ def swept(path: Path, criterion: Any) -> list[str]:
     import data
 
     sample = data.sample(path, 0, "calibrate")
-    dims = {name: array.shape for name, array in sample.items()}
-    try:
-        model = graphopt.optimize(path, dims=dims, verify="off", compile=False).model
-        sample = {value.name: sample[value.name] for value in model.graph.inputs if value.name in sample}
-        run(model, [sample])
-    except GraphoptError as error:
-        return [path.stem, "–", "–", "–", "–", f"cannot be run: {str(error)[:80]}"]
+    shapes = {name: array.shape for name, array in sample.items()}
+    model = graphopt.optimize(path, dims=shapes, verify="off", compile=False).model
+    sample = {value.name: sample[value.name] for value in model.graph.inputs if value.name in sample}
+    samples = [sample] if _runs(model, sample) else []
     complaint = complaint_of(model)
-    cells, notes, seconds = [], dict[str, None](), 0.0
+    cells, notes, start = [], dict[str, None](), time.perf_counter()
+    pruner = Pruner(model, samples, shapes)
     for share in SHARES:
-        copy: ir.Model = model.clone()
-        start = time.perf_counter()
-        outcome = Pruner(copy, [sample]).prune(Request(share, criterion=criterion, recovery=False))
-        seconds += time.perf_counter() - start
-        run(outcome.model, [sample])
-        sound = complaint_of(outcome.model) == complaint
+        outcome = pruner.prune(Request(share, criterion=criterion, recovery=False))
+        sound = complaint_of(outcome.model) == complaint and (not samples or _runs(outcome.model, sample))
         cells.append(f"{outcome.left:.1%}" if sound else "invalid")
         notes.update(dict.fromkeys(outcome.limits))
-    return [path.stem, *cells, f"{seconds / len(SHARES):.1f}", "; ".join(notes)]
+    seconds = (time.perf_counter() - start) / len(SHARES)
+    return [path.stem, *cells, f"{seconds:.1f}", "; ".join(notes)]
+
+
+def _runs(model: ir.Model, sample: dict[str, Any]) -> bool:
+    try:
+        run(model, [sample])
+    except ExecutionFailed:
+        return False
+    return True
 
 
 def main() -> None:

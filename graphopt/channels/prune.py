@@ -21,6 +21,7 @@ from graphopt.channels.layers import RECURRENT, layers, readers_of, width_of
 from graphopt.channels.plan import Plan, Scope, plan
 from graphopt.channels.recover import recover
 from graphopt.channels.score import Samples, Score, apart, distinct, score
+from graphopt.channels.segments import held_bytes
 from graphopt.channels.sensitivity import scaled
 from graphopt.channels.statistics import Moments, channel_moments, observe
 from graphopt.ir.edit import nodes_of
@@ -32,6 +33,9 @@ Measure: TypeAlias = Literal["macs", "params", "channels"]
 _TOLERANCE = 0.02
 """How near to the budget counts as met."""
 _TRIES = 4
+_MEMORY = 2 << 30
+"""Bytes of values that recovery holds, unless a few samples alone take more."""
+_LEAST = 4
 
 
 @dataclass(frozen=True)
@@ -155,13 +159,17 @@ class Pruner:
             before = copy.clone()
             for value, array in made_up(self.model, self.graph, criteria, gone).items():
                 store(twins[value], cut.sliced(twins[value], array))
-            outcome.fitted = recover(self.model, copy, cut, self._fit, tell)
+            outcome.fitted = recover(self.model, copy, cut, self._fit[: self._most()], tell)
             fitted = score(self.model, copy, self._held)
             if _is_worse(fitted, outcome.unfitted):
                 outcome.model, outcome.fitted = before, 0
             else:
                 outcome.score = fitted
         return outcome
+
+    def _most(self) -> int:
+        """How many samples recovery can hold at a time, of both models."""
+        return max(_LEAST, _MEMORY // max(2 * held_bytes(self.model, self.graph.shapes), 1))
 
     def _rank(
         self, criterion: Criterion, exclude: Collection[str], sensitivity: bool
@@ -223,7 +231,8 @@ class Pruner:
             ledger.remove(np.flatnonzero(made.ledger.gone))
             outcome.after[name] = ledger.total
         if abs(outcome.left - request.budget) > _TOLERANCE:
-            outcome.limits = self.limits()
+            rounded = f"what stays of a layer is a multiple of {request.round_to} (see round_to)"
+            outcome.limits = ((rounded,) if request.round_to > 1 else ()) + self.limits()
         return outcome
 
     def _removed(self, gone: Array) -> Iterator[Removed]:

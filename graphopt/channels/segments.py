@@ -5,10 +5,13 @@ Between two pieces only the values that later nodes read are held, for all sampl
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
+from graphopt.channels.graph import Shapes
 from graphopt.ir.edit import bodies, constant
 from graphopt.verify import Runner
 from graphopt.verify.types import Array
@@ -66,6 +69,22 @@ class Stepper:
             for value in [one for one in held if self._last.get(one, -1) < end]:
                 del held[value]
         self._done = end
+
+
+def held_bytes(model: ir.Model, shapes: Shapes) -> int:
+    """The most that a stepper holds of one sample between two nodes, were it all single precision."""
+    nodes = list(model.graph)
+    last = {value: place for place, node in enumerate(nodes) for value in _reads(node)}
+    ending: dict[int, int] = defaultdict(int)
+    now = most = 0
+    for place, node in enumerate(nodes):
+        for value in node.outputs:
+            size = 4 * math.prod(shapes.get(value, ()))
+            now += size
+            ending[last.get(value, place)] += size
+        most = max(most, now)
+        now -= ending.pop(place, 0)
+    return most
 
 
 def _reads(node: ir.Node) -> list[ir.Value]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from graphopt.channels.fit import Sums, fit
 from graphopt.channels.layers import layer_of
 from graphopt.channels.prune import Pruner, Request
-from graphopt.channels.segments import Stepper
+from graphopt.channels.segments import Stepper, held_bytes
 from graphopt.channels.windows import rows
 from graphopt.verify import generate, run
 
@@ -82,6 +82,15 @@ def test_a_stepper_runs_piece_by_piece_what_the_model_computes_at_once() -> None
     assert not stepper.has(model.graph[0].outputs[0])
 
 
+def test_what_a_stepper_holds_is_foretold() -> None:
+    g = Net(np.random.default_rng(0), 1, 3, 5, 5)
+    a = g("Relu", g.conv("x", 3, 6))
+    model = g.model(g("Add", a, g("Relu", g.conv(a, 6, 6))))
+    graph = Pruner(model, generate(model, samples=1)).graph
+    # The shortcut, and the input and the output of the second Relu.
+    assert held_bytes(model, graph.shapes) == 3 * 4 * 6 * 5 * 5
+
+
 def test_what_others_make_up_for_leaves_first() -> None:
     # Channels 0 and 1 are the same but for a factor, channel 2 is read hardly, channel 3 alone matters.
     rng = np.random.default_rng(0)
@@ -130,6 +139,28 @@ def test_recovery_brings_redundant_channels_back_wholly() -> None:
     assert outcome.score is not None
     assert outcome.score.sqnr > 25
     assert outcome.fitted
+
+
+@pytest.mark.parametrize(("op", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
+def test_recurrent_layers_take_over_the_inputs_that_leave(op: str, gates: int) -> None:
+    # Six channels that are mixtures of two, so that the four that stay hold the others.
+    rng = np.random.default_rng(4)
+    g = Net(rng, 16, 4, 2)
+    y = g.linear("x", 2, 6)
+    bias = g.constant(np.zeros((1, 2 * gates * 5), np.float32))
+    out = g(op, y, g.weight(1, gates * 5, 6), g.weight(1, gates * 5, 5), bias, hidden_size=5)
+    model = g.model(g.linear(g("Squeeze", out, g.constant([1])), 5, 2))
+    samples = generate(model, samples=8)
+    exclude = ("n2",)
+    errors = {}
+    for recovery in (False, True):
+        outcome = Pruner(model, samples).prune(
+            Request(0.8, measure="channels", criterion="l2", exclude=exclude, recovery=recovery)
+        )
+        assert [(one.kind, one.before) for one in outcome.removed] == [("MatMul", 6)]
+        assert outcome.score is not None
+        errors[recovery] = outcome.score.sqnr
+    assert errors[True] > errors[False] + 10
 
 
 def test_ranking_is_deterministic() -> None:

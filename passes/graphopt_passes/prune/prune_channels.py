@@ -160,7 +160,9 @@ def _result(outcome: Outcome, request: Request, note: str, latency: float | None
     metrics: dict[str, Any] = {"channels_removed": outcome.channels, "layers_fitted": outcome.fitted}
     for name in ("macs", "params"):
         metrics |= {f"{name}_before": outcome.before[name], f"{name}_after": outcome.after[name]}
-    told = [f"{outcome.channels} channels of {outcome.groups} groups" if outcome.channels else "no channel left"]
+    told = [
+        f"{outcome.channels} channels of {outcome.groups} groups removed" if outcome.channels else "no channel removed"
+    ]
     shares = (f"{name} {outcome.after[name] / max(outcome.before[name], 1):.1%}" for name in ("macs", "params"))
     told.append(", ".join(shares))
     if latency is not None:
