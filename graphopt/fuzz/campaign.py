@@ -1,6 +1,6 @@
 """Thousands of seeds in parallel processes, and what they showed in a table.
 
-    python -m graphopt.fuzz.campaign N [--first SEED] [--processes P] [--folder bench-out/fuzz]
+    python -m graphopt.fuzz.campaign N [--first SEED] [--processes P] [--seconds S] [--folder bench-out/fuzz]
 
 Each process has a hash seed of its own, and one seed in some is worked by two of them: the bytes must be the same.
 Exit code 0 where nothing failed and every rule of the registry fired, 1 elsewhere.
@@ -9,6 +9,7 @@ Exit code 0 where nothing failed and every rule of the registry fired, 1 elsewhe
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -82,10 +83,18 @@ class _Worker(threading.Thread):
     def __init__(self, number: int, seeds: range, folder: str, tally: Tally, lock: threading.Lock) -> None:
         super().__init__(daemon=True)
         self.number, self.seeds, self.folder, self.tally, self.lock = number, seeds, folder, tally, lock
+        self.stopped = False
+        self.child: subprocess.Popen[str] | None = None
+
+    def stop(self) -> None:
+        """Stop the process, and start no other."""
+        self.stopped = True
+        if self.child is not None:
+            self.child.kill()
 
     def run(self) -> None:
         start = self.seeds.start
-        while start < self.seeds.stop:
+        while start < self.seeds.stop and not self.stopped:
             start = self._process(start)
 
     def _process(self, start: int) -> int:
@@ -97,6 +106,7 @@ class _Worker(threading.Thread):
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
         ) as child:
             assert child.stdout is not None
+            self.child = child
             at: int | None = None
             watch = threading.Timer(_HANG, child.kill)
             watch.start()
@@ -112,15 +122,23 @@ class _Worker(threading.Thread):
                     self.tally.add(told)
                 start, at = told["seed"] + self.seeds.step, None
             watch.cancel()
-        if at is not None or child.returncode:
+        if (at is not None or child.returncode) and not self.stopped:
             with self.lock:
                 self.tally.fail(start, "crash", f"the process ended with {child.returncode}, or hung for {_HANG:.0f} s")
             return start + self.seeds.step
         return self.seeds.stop
 
 
-def campaign(count: int, first: int, processes: int, folder: str) -> Tally:
-    """Work through `count` seeds from `first` on, with progress on standard error."""
+def campaign(count: int, first: int, processes: int, folder: str, seconds: float = float("inf")) -> Tally:
+    """Work through `count` seeds from `first` on, with progress on standard error.
+
+    Args:
+        count: how many seeds.
+        first: the first of them.
+        processes: how many processes, not counting the one that works some seeds again.
+        folder: where failures are written; "" writes none.
+        seconds: after which no more seeds are begun; Ctrl-C has the same effect.
+    """
     tally, lock, start = Tally(), threading.Lock(), time.monotonic()
     stop = first + count
     jobs = [range(first + number, stop, processes) for number in range(processes)]
@@ -129,13 +147,18 @@ def campaign(count: int, first: int, processes: int, folder: str) -> Tally:
     workers = [_Worker(number, seeds, folder, tally, lock) for number, seeds in enumerate(jobs)]
     for worker in workers:
         worker.start()
-    while any(worker.is_alive() for worker in workers):
-        time.sleep(2)
-        with lock:
-            rate = tally.done / (time.monotonic() - start)
-            line = f"{tally.done} of {count}, {len(tally.failures)} failures, {rate:.1f} a second"
-        sys.stderr.write(f"\r{line:<70}")
-        sys.stderr.flush()
+    with contextlib.suppress(KeyboardInterrupt):
+        while any(worker.is_alive() for worker in workers) and time.monotonic() - start < seconds:
+            time.sleep(2)
+            with lock:
+                rate = tally.done / (time.monotonic() - start)
+                line = f"{tally.done} of {count}, {len(tally.failures)} failures, {rate:.1f} a second"
+            sys.stderr.write(f"\r{line:<70}")
+            sys.stderr.flush()
+    for worker in workers:
+        worker.stop()
+    for worker in workers:
+        worker.join()
     sys.stderr.write("\n")
     return tally
 
@@ -170,10 +193,11 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=None, help="the first seed; by default the time of day")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--folder", default="bench-out/fuzz", help="where failures are written, made small")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop then, as Ctrl-C does")
     told = parser.parse_args()
     first = int(time.time()) % 10**6 * 1000 if told.first is None else told.first
     sys.stderr.write(f"seeds from {first} on\n")
-    tally = campaign(told.count, first, told.processes, told.folder)
+    tally = campaign(told.count, first, told.processes, told.folder, told.seconds)
     sys.stdout.write(table(tally) + "\n")
     return int(bool(tally.failures) or bool(tally.silent()))
 

@@ -225,7 +225,7 @@ class _Drawing:
 
     def _run(self, piece: Piece, parts: Parts) -> tuple[list[dict[str, np.ndarray]], list[dict[str, np.ndarray]]]:
         """What the piece reads that is new, and what it makes, in each sample."""
-        fresh, made = [], []
+        fresh = []
         proto = _proto(parts, self.opset)
         offset = self.source.randrange(1000) * 3
         feeds = []
@@ -234,11 +234,10 @@ class _Drawing:
             own.update({name: turns[place % len(turns)] for name, turns in parts.extra.items()})
             fresh.append(own)
             feeds.append({**own, **{name: value.arrays[place] for name, value in piece.taken.items()}})
-        for feed in feeds:
-            answer = execute(proto, [{v.name: feed[v.name] for v in proto.graph.input}], reference=self.reference)[0]
-            if any(array.size > _ELEMENTS for array in answer.values()):
-                raise Unrunnable("it is too large")
-            made.append(dict(answer))
+        given = [{value.name: feed[value.name] for value in proto.graph.input} for feed in feeds]
+        made = execute(proto, given, reference=self.reference)
+        if any(array.size > _ELEMENTS for answer in made for array in answer.values()):
+            raise Unrunnable("it is too large")
         return fresh, made
 
     def _keep(self, piece: Piece, parts: Parts, kept: tuple[list[Any], list[Any]]) -> None:

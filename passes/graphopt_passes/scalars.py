@@ -98,4 +98,4 @@ def negative(p, x):
 
 def fits_attribute(array: np.ndarray) -> bool:
     """Whether a constant of one element can become an attribute, which is float32, without losing anything."""
-    return array.size == 1 and (array.dtype.itemsize <= 4 or float(np.float32(array.reshape(()))) == float(array))
+    return array.size == 1 and (array.dtype.itemsize <= 4 or float(np.float32(array.item())) == array.item())

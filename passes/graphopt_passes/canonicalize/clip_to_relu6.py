@@ -81,9 +81,9 @@ def clip_bounds(node: ir.Node) -> tuple[float, float] | None:
         value = node.inputs[index + 1] if len(node.inputs) > index + 1 else None
         if value is not None:
             tensor = constant(value)
-            if tensor is None:
+            if tensor is None or tensor.size != 1:
                 return None
-            bounds[index] = float(tensor.numpy())
+            bounds[index] = tensor.numpy().item()
     low, high = bounds
     return (-np.inf if low is None else float(low)), (np.inf if high is None else float(high))
 

@@ -50,7 +50,7 @@ def _(m):
     if len(m.more) < 2 or m.more[1] is None:
         return True
     mode = constant(m.more[1])
-    return mode is not None and not bool(mode.numpy())
+    return mode is not None and not mode.numpy().any()
 
 
 @dropout.example
