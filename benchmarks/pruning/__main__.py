@@ -37,7 +37,7 @@ OURS = {
     "graphopt": "", "graphopt: l2": ",criterion=l2", "graphopt: unfitted": ",recover=false",
     "graphopt: unfitted l2": ",criterion=l2,recover=false",
 }  # fmt: skip
-"""Options of the pass; the first are its defaults, the last is all that the peers do as well."""
+"""Options of the pass beside round_to=1, as the peers do it; the last is all that they do as well."""
 PEERS = ("onnxsim", "onnxsim-wanda", "torch-pruning")
 _NEAR = 0.05
 """How far from the share that was asked for counts as met."""
@@ -61,9 +61,10 @@ def command(tool: str, share: float, model: Path, given: Path, target: Path, pee
         words = [tool, model, given, target, share]
         return [str(peers / "bin" / "python"), str(HERE / "adapter.py"), *map(str, words)]
     graphopt = str(Path(sys.executable).parent / "graphopt")
+    wanted = f"prune-channels:macs={share},round_to=1{OURS[tool]}"
     return [
-        graphopt, "run", str(model), "-p", f"prune-channels:macs={share}{OURS[tool]}", "--calibration", str(given),
-        "-o", str(target), "--verify", "off", "--quiet", *dims,
+        graphopt, "run", str(model), "-p", wanted, "--calibration", str(given), "-o", str(target),
+        "--verify", "off", "--quiet", *dims,
     ]  # fmt: skip
 
 
@@ -132,7 +133,7 @@ def report(found: Found, count: int) -> str:
         "# Pruning of channels, side by side", "",
         f"{count} calibration samples and {count} others to judge by, nothing in common; no labels, no training.",
         "Behind a model: the share of multiply-accumulates asked for. `–`: no model that runs, or none with the share.",
-        "`unfitted` is without recovery, `l2` is the criterion of the peers.", "",
+        "`unfitted` is without recovery, `l2` is the criterion of the peers; all with round_to=1, as the peers.", "",
         "![Latency against work](latency.svg)", "", *summary(found, tools), "",
     ]  # fmt: skip
     for title, (key, digits, scale) in parts.items():

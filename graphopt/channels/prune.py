@@ -48,6 +48,7 @@ class Request:
         criterion: see `graphopt.channels.criteria`.
         scope: see `graphopt.channels.plan`.
         round_to: what channels are left is a multiple of this.
+        wide: groups of fewer channels than this are not rounded.
         exclude: names of nodes, or types of operators, whose channels stay.
         sensitivity: whether costs are scaled to what each family's removal does to the outputs.
         recovery: whether layers are fitted afterwards.
@@ -59,6 +60,7 @@ class Request:
     criterion: Criterion = "obs"
     scope: Scope = "global"
     round_to: int = 1
+    wide: int = 0
     exclude: Collection[str] = ()
     recovery: bool = True
     sensitivity: bool = False
@@ -199,7 +201,7 @@ class Pruner:
         What one of them gives may take more from the other than its share: then the first is asked for less.
         """
         terms = self._terms(request.measure, rankings)
-        options: dict[str, Any] = {"scope": request.scope, "round_to": request.round_to}
+        options: dict[str, Any] = {"scope": request.scope, "round_to": request.round_to, "wide": request.wide}
         others, recurrent = ([term for term in terms if term.recurrent is kind] for kind in (False, True))
         budget = request.budget
         for _ in range(_TRIES if others and recurrent else 1):

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 _GENERATED = 8
 _MOST = 32
 _ROUND = 8
-"""What backends' kernels like channels to be a multiple of."""
+"""What kernels like channels to be a multiple of: onnxruntime's blocks, the vendors' vectors."""
+_WIDE = 32
 
 
 class PruneChannels(Pass):
@@ -61,7 +62,7 @@ class PruneChannels(Pass):
         scope: Scope = "global"
         """Compare all layers (global), or take the same share of each (uniform)."""
         round_to: int = 0
-        """What stays of a layer is a multiple of this; 0: of 8 for a backend, of 1 otherwise."""
+        """What stays of a layer is a multiple of this; 0: of 8 in layers of 32 channels and more."""
         exclude: str = ""
         """What keeps its channels: names of nodes or of operators, separated by spaces."""
         sensitivity: bool = False
@@ -78,7 +79,7 @@ class PruneChannels(Pass):
         from graphopt.channels.prune import Pruner
         from graphopt.verify import ExecutionFailed, concrete_shapes
 
-        request = self._request(context)
+        request = self._request()
         samples, note = _samples(model, context)
         infer_shapes(model)
         try:
@@ -91,7 +92,7 @@ class PruneChannels(Pass):
             raise UserError(f"{self.name}: the model does not run on the samples ({error.reason}): {advice}") from None
         return _result(outcome, request, note, share)
 
-    def _request(self, context: Context) -> Request:
+    def _request(self) -> Request:
         from graphopt.channels.prune import Request
 
         options = self.options
@@ -109,9 +110,9 @@ class PruneChannels(Pass):
             raise UserError(f"pass {self.name}: a share is greater than 0 and at most 1 (ratio: less than 1)")
         if options.round_to < 0:
             raise UserError(f"pass {self.name}: round_to is a number of channels")
-        round_to = options.round_to or (_ROUND if context.backend is not None else 1)
         return Request(
-            budget, measure, options.criterion, options.scope, round_to, frozenset(options.exclude.split()),
+            budget, measure, options.criterion, options.scope, round_to=options.round_to or _ROUND,
+            wide=0 if options.round_to else _WIDE, exclude=frozenset(options.exclude.split()),
             recovery=options.recover, sensitivity=options.sensitivity, made_by=self.name,
         )  # fmt: skip
 
