@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test fuzz report-test lint format docs bench bench-corpus bench-peers bench-latency bench-onnx2tf bench-pruning clean
+.PHONY: help demo test fuzz report-test docs-test docs-site lint format docs bench bench-corpus bench-peers bench-latency bench-onnx2tf bench-pruning bench-quantization clean
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,8 @@ help:
 	@echo "make fuzz    set up, then try N random models (N=5000) on all passes and every backend's recipe"
 	@echo "make report-test  look at the page of reports in Chromium (which must be there); screenshots in report-out/"
 	@echo "make plugins-test   test the distributions in plugins/ (fetches OpenVINO, 60 MB)"
+	@echo "make docs-test    run every code block of README and docs/"
+	@echo "make docs-site    build the documentation as a site, in build/site/"
 	@echo "make lint    set up, then ruff, mypy and the walls between packages"
 	@echo "make format  format the code"
 	@echo "make docs    write the documented tables, and the support matrix out of all tables"
@@ -21,6 +23,7 @@ help:
 	@echo "make bench-peers    measure graphopt beside onnxsim, onnxslim, onnxoptimizer, onnxscript and onnxruntime"
 	@echo "make bench-onnx2tf  measure .tflite files beside onnx2tf's (fetches a gigabyte of TensorFlow)"
 	@echo "make bench-pruning  measure pruned models beside onnxsim's and Torch-Pruning's (fetches torch)"
+	@echo "make bench-quantization  measure 8-bit models beside onnxruntime's, onnxsim's and NNCF's"
 	@echo "make bench-latency  then, how fast onnxruntime runs what each of them made"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -67,6 +70,14 @@ docs: $(STAMP)
 	$(BIN)/python docs/documented.py
 	$(BIN)/graphopt backends matrix -b tflite,tensorrt,snpe > docs/support.md
 
+docs-test: $(STAMP)
+	GRAPHOPT_DOCS=all $(BIN)/python -m pytest -n 2 --dist worksteal -q tests/docs
+
+docs-site: $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python docs/assemble.py build/docs
+	$(BIN)/zensical build --strict
+
 bench: $(STAMP)
 	$(BIN)/python benchmarks/scaling.py
 
@@ -99,6 +110,16 @@ $(PRUNING)/.installed: benchmarks/pruning/requirements.txt
 
 bench-pruning: $(STAMP) $(PRUNING)/.installed bench-corpus
 	$(BIN)/python benchmarks/pruning $(CORPUS) --peers $(PRUNING) --write
+
+QUANTIZATION := bench-out/quantization/environment
+
+$(QUANTIZATION)/.installed: benchmarks/quantization/requirements.txt
+	test -x $(QUANTIZATION)/bin/python || $(PYTHON) -m venv $(QUANTIZATION)
+	$(QUANTIZATION)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+bench-quantization: $(STAMP) $(QUANTIZATION)/.installed bench-corpus
+	$(BIN)/python benchmarks/quantization $(CORPUS) --peers $(QUANTIZATION) --write
 
 ONNX2TF := bench-out/onnx2tf
 

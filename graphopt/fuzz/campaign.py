@@ -108,6 +108,7 @@ class _Worker(threading.Thread):
             assert child.stdout is not None
             self.child = child
             at: int | None = None
+            drawn = False
             watch = threading.Timer(_HANG, child.kill)
             watch.start()
             for line in child.stdout:
@@ -115,16 +116,21 @@ class _Worker(threading.Thread):
                 watch = threading.Timer(_HANG, child.kill)
                 watch.start()
                 told = json.loads(line)
-                if "begins" in told:
-                    at = told["begins"]
+                if "begins" in told or "drawn" in told:
+                    at, drawn = told.get("begins", at), "drawn" in told
                     continue
                 with self.lock:
                     self.tally.add(told)
                 start, at = told["seed"] + self.seeds.step, None
             watch.cancel()
         if (at is not None or child.returncode) and not self.stopped:
+            words = f"the process ended with {child.returncode}, or hung for {_HANG:.0f} s"
             with self.lock:
-                self.tally.fail(start, "crash", f"the process ended with {child.returncode}, or hung for {_HANG:.0f} s")
+                # Before a model is drawn only the runtime is at work: what it cannot take is no model to try.
+                if drawn or at is None:
+                    self.tally.fail(start, "crash", words)
+                else:
+                    self.tally.add({"seed": start, "undrawn": words})
             return start + self.seeds.step
         return self.seeds.stop
 

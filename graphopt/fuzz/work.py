@@ -14,7 +14,7 @@ import logging
 import random
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +30,19 @@ _RARE = 8
 """One seed in so many is run again for its bytes, and once more with verification."""
 
 
-def work(seed: int, folder: Path | None = None) -> dict[str, Any]:
+def work(seed: int, folder: Path | None = None, tell: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """What one seed shows, as JSON writes it.
 
     Args:
         seed: draws the model and the recipes.
         folder: where a failure is written, made small; None writes none.
+        tell: called when the model is drawn, and graphopt's own work begins.
     """
     try:
         drawn = draw(seed)
     except GraphoptError as error:
         return {"seed": seed, "undrawn": str(error)}
+    tell()
     source = random.Random(seed)
     told: dict[str, Any] = {"seed": seed, "operators": sorted(_operators(drawn.proto.graph)), "rules": drawn.rules}
     fired, failures, notes = Counter[str](), list[dict[str, Any]](), list[str]()
@@ -118,12 +120,15 @@ def main(first: int, stop: int, step: int, folder: str) -> None:
     """Work through seeds and write a line before and after each."""
     quiet()
     lines = sys.stdout
+
+    def say(told: dict[str, Any]) -> None:
+        lines.write(json.dumps(told) + "\n")
+        lines.flush()
+
     with contextlib.redirect_stdout(sys.stderr):
         for seed in range(first, stop, step):
-            lines.write(json.dumps({"begins": seed}) + "\n")
-            lines.flush()
-            lines.write(json.dumps(work(seed, Path(folder) if folder else None)) + "\n")
-            lines.flush()
+            say({"begins": seed})
+            say(work(seed, Path(folder) if folder else None, lambda seed=seed: say({"drawn": seed})))  # type: ignore[misc]
 
 
 if __name__ == "__main__":

@@ -144,13 +144,13 @@ def _is_relu_n(node: ir.Node) -> bool:
     if node.op_type != "Clip" or len(node.inputs) < 3:
         return False
     low, high = constant(node.inputs[1]), constant(node.inputs[2])
-    return low is not None and high is not None and float(low.numpy()) == 0 and float(high.numpy()) > 0
+    return low is not None and high is not None and low.numpy().item() == 0 and high.numpy().item() > 0
 
 
 def _bound(model: ir.Model, name: str) -> float:
     node = next(node for node in model.graph if node.outputs[0].name == name)
     tensor = constant(node.inputs[2])
-    return float(tensor.numpy()) if tensor is not None else np.inf
+    return float(tensor.numpy().item()) if tensor is not None else np.inf
 
 
 def _choose(

@@ -87,8 +87,8 @@ def _(op, m):
     labels = [tuple(dims[axis] == size for dims in wide) for axis, size in enumerate(shape)]
     groups = _groups(labels, shape)
     parts = [
-        value if math.prod(dims) == 1 and len(dims) <= _MOST else _view(op, value, _merged(op, dims, groups))
-        for value, dims in zip(m.inputs, wide, strict=True)
+        value if math.prod(dims) == 1 and len(own) <= _MOST else _view(op, value, _merged(op, dims, groups))
+        for value, own, dims in zip(m.inputs, operands, wide, strict=True)
     ]
     return _view(op, op.op(m.root.op_type, *parts, like=m.root), shape)
 

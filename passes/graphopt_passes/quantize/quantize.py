@@ -162,13 +162,13 @@ class Quantize(Pass):
         return PassResult(layers + activations, "; ".join(told), metrics=metrics, advice=advice)
 
     def _weights(self, model: ir.Model, scheme: Scheme, context: Context, excluded: Sequence[ir.Node]) -> PassResult:
-        from graphopt.calibrate import moments
+        from graphopt.calibrate import each_moment
         from graphopt.quantize.weight_only import quantize_weights
 
         informed = None
         if self.options.rounding and scheme.weights.bits < 8 and context.calibration is not None:
             samples, reference = context.calibration, model.clone()
-            informed = lambda names: moments(reference, names, samples)  # noqa: E731
+            informed = lambda names: each_moment(reference, names, samples)  # noqa: E731
         done = quantize_weights(model, scheme, excluded=excluded, moments=informed, made_by=self.name)
         metrics = {"weights": done.weights, "bytes_before": done.before, "bytes_after": done.after}
         return PassResult(done.weights, f"{scheme.name}: {done.weights} weights", metrics=metrics)
