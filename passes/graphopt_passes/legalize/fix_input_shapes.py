@@ -19,7 +19,7 @@ from graphopt.ir.infer import infer_shapes
 from graphopt.ir.symbolic import MADE_UP
 from graphopt.pipeline import Context, Pass, PassResult
 from graphopt.verify import check_dims, concrete_shapes, real_inputs
-from graphopt.verify.dims import OPEN
+from graphopt.verify.dims import ANONYMOUS, OPEN
 
 
 class FixInputShapes(Pass):
@@ -75,13 +75,16 @@ class FixInputShapes(Pass):
 
     @staticmethod
     def _like_samples(model: ir.Model, context: Context) -> dict[str, int | tuple[int, ...]]:
-        """What --dim says, and for the inputs that it says nothing of the shape of the user's first sample."""
+        """What --dim says, and for the inputs of which it names nothing the shape of the user's first sample.
+
+        "?" names nothing: it stands for dimensions that have no name, which a sample knows better.
+        """
         dims = dict(context.dims)
         first = next(iter(context.calibration()), {}) if context.calibration is not None else {}
         for value in real_inputs(model):
             array = first.get(value.name or "")
             symbols = {dim.value for dim in value.shape or () if isinstance(dim, ir.SymbolicDim)}
-            if array is not None and value.name not in dims and not symbols & dims.keys() and "?" not in dims:
+            if array is not None and value.name not in dims and not (symbols - {ANONYMOUS}) & dims.keys():
                 dims[value.name or ""] = array.shape
         return dims
 
