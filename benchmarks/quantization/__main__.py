@@ -134,7 +134,8 @@ def report(found: Found, count: int) -> str:
     lines = [
         "# Quantization to 8 bits, side by side", "",
         f"{count} calibration and {count} other samples to judge by; the same for all tools.",
-        "`–`: the tool made no model that runs.", "",
+        "`–`: the tool made no model that runs. Latencies are the least of interleaved runs; other work on the",
+        "machine, as there was when the committed ones were taken, makes all of them longer.", "",
         "## SQNR in dB of the outputs, against float", "", *table(found, tools, "sqnr_db"),
         "", "## Agreement of the largest element, in %", "", *table(found, tools, "agreement", 1, 100),
         "", "## Size in KB", "", *table(found, tools, "bytes", 0, 1 / 1024),

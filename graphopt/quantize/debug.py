@@ -19,6 +19,8 @@ from graphopt.errors import UserError
 from graphopt.quantize.twins import Twins
 
 LIMIT_DB = 300.0
+_EXACT_DB = 60.0
+"""From here on inputs count as exact: rounding the first of them is no fall from there to what codes can tell."""
 _MOVES = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -31,7 +33,7 @@ class Drift:
         op_type: its operator.
         value: its output in the float model.
         sqnr_db: 10·log10(Σy² / Σ(y - ŷ)²) over all samples, within ±300 dB.
-        fall_db: by how much that is below the worst of its inputs; 0 where it is above, or nothing is known of them.
+        fall_db: by how much that is below the worst of its inputs, or 60 dB; 0 where it is above, or they are unknown.
         mean_shift: the mean of ŷ - y over √(mean of y²): large where a bias is off.
     """
 
@@ -67,7 +69,7 @@ def drifts(reference: ir.Model, quantized: ir.Model, samples: Samples, *, budget
     return [
         Drift(
             node.name or same, node.op_type, same, decibels[name],
-            max(0.0, _inputs(node, decibels) - decibels[name]),
+            max(0.0, min(_inputs(node, decibels), _EXACT_DB) - decibels[name]),
             float(sums[name][2] / math.sqrt(max(sums[name][0] * sums[name][3], 1e-300))),
         )
         for name, (same, node) in pairs.items() if name in sums

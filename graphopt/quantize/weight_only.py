@@ -8,17 +8,17 @@ One scale for each output channel, for each row of a table, or for each block of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
 
-from graphopt.calibrate import Moment, layer_of
+from graphopt.calibrate import Layer, Moment, layer_of
 from graphopt.ir.edit import Names, add_constant, mark, nodes_of, set_shape
 from graphopt.quantize.grid import Grid, of_weights, store
 from graphopt.quantize.insert import drop_unread
-from graphopt.quantize.methods.rounding import round_weights
+from graphopt.quantize.methods.rounding import round_weights, weight_scales
 from graphopt.quantize.scheme import Codes, Scheme
 from graphopt.quantize.units import numbers, weight_axis
 
@@ -26,7 +26,7 @@ _LEAST = 1024
 """Elements below which a weight is not worth a scale."""
 _PLACES: Mapping[str, tuple[int, ...]] = {"Gather": (0,), "LSTM": (1, 2), "GRU": (1, 2), "RNN": (1, 2)}
 """Which inputs are weights, for operators where it is not the second alone."""
-Moments = Callable[[Collection[str]], Mapping[str, Moment]]
+Moments = Callable[[Collection[str]], Iterator[tuple[str, Moment]]]
 
 
 @dataclass(frozen=True)
@@ -54,22 +54,34 @@ def quantize_weights(
         scheme: the codes, and for which operators.
         only: of these operators alone; of all of the scheme where empty.
         excluded: nodes whose weights stay as they are.
-        moments: of what layers read, by their names; rounds for the least error of their results where given.
+        moments: of what layers read, by their names, in the order of the graph (see `calibrate.each_moment`); where
+            given, scales and codes make the least error of the layers' results.
         made_by: name of the pass.
     """
-    writer = _Writer(model, scheme, made_by, moments)
     chosen = set(only or scheme.weighted) & set(scheme.weighted)
     nodes = [n for n in nodes_of(model.graph) if n.op_type in chosen and n.domain in ("", "ai.onnx")]
+    nodes = [node for node in nodes if node not in excluded]
+    layers = [layer.name for node in nodes if node.graph is model.graph and (layer := layer_of(node)) is not None]
+    writer = _Writer(model, scheme, made_by, _Read(layers, moments(layers)) if moments is not None else None)
     for node in nodes:
-        if node not in excluded:
-            for place in _PLACES.get(node.op_type, (1,)):
-                writer.store(node, place)
+        for place in _PLACES.get(node.op_type, (1,)):
+            writer.store(node, place)
     drop_unread(model.graph)
     return Stored(writer.count, writer.before, writer.after)
 
 
+class _Read:
+    """Moments that come one after the other, asked for in the same order."""
+
+    def __init__(self, names: Collection[str], found: Iterator[tuple[str, Moment]]) -> None:
+        self._names, self._found = set(names), found
+
+    def of(self, name: str) -> Moment | None:
+        return next((moment for key, moment in self._found if key == name), None) if name in self._names else None
+
+
 class _Writer:
-    def __init__(self, model: ir.Model, scheme: Scheme, made_by: str, moments: Moments | None) -> None:
+    def __init__(self, model: ir.Model, scheme: Scheme, made_by: str, moments: _Read | None) -> None:
         self._model, self._scheme, self._made_by, self._names = model, scheme, made_by, Names(model)
         self._moments = moments
         self._made: dict[tuple[ir.Value, int | None, int], ir.Value] = {}
@@ -109,15 +121,20 @@ class _Writer:
         self, node: ir.Node, value: ir.Value, array: np.ndarray, axis: int | None, reduced: int | None, block: int
     ) -> ir.Value:
         kind = self._scheme.weights
+        layer = layer_of(node) if node.graph is self._model.graph else None
+        moment = self._moments.of(layer.name) if layer is not None and self._moments is not None else None
         attributes: dict[str, int]
         if block and reduced is not None:
             scale, full = _block_scales(array, kind, reduced, block)
-            codes = self._rounded(node, array, full, None, kind)
+            codes = self._rounded(layer, moment, array, Grid(kind, full, np.zeros(full.shape, np.int32)))
             attributes = {"axis": reduced, "block_size": block}
         else:
             grid = of_weights(array, kind, axis)
+            if axis is not None and layer is not None and moment is not None:
+                fitting = weight_scales(layer.matrix(array), moment, kind.limits[1])
+                grid = replace(grid, scale=fitting.astype(np.float32))
             scale, attributes = grid.scale, {"axis": axis} if axis is not None else {}
-            codes = self._rounded(node, array, grid.scale, grid.axis, kind)
+            codes = self._rounded(layer, moment, array, grid)
         graph, name = self._model.graph, value.name or "weight"
         stored = ir.Tensor(np.ascontiguousarray(store(codes, kind)), dtype=ir.DataType[kind.dtype.upper()])
         inputs = [
@@ -137,17 +154,11 @@ class _Writer:
         self.after += codes.size * kind.bits // 8 + np.asarray(scale).nbytes
         return made.outputs[0]
 
-    def _rounded(
-        self, node: ir.Node, array: np.ndarray, scale: np.ndarray, axis: int | None, kind: Codes
-    ) -> np.ndarray:
-        layer = layer_of(node) if self._moments is not None else None
-        if layer is None or self._moments is None or node.graph is not self._model.graph:
-            if axis is None and scale.ndim:
-                codes: np.ndarray = np.clip(np.rint(array / scale), *kind.limits).astype(np.int32)
-                return codes
-            return Grid(kind, scale, np.zeros(scale.shape, np.int32), axis).encode(array)
-        moment = self._moments([layer.name]).get(layer.name)
-        return round_weights(array, scale, 0, axis, *kind.limits, moment, layer, centered=False)
+    @staticmethod
+    def _rounded(layer: Layer | None, moment: Moment | None, array: np.ndarray, grid: Grid) -> np.ndarray:
+        if layer is None or moment is None:
+            return grid.encode(array)
+        return round_weights(array, grid.scale, 0, grid.axis, *grid.codes.limits, moment, layer)
 
 
 def _zeros(shape: tuple[int, ...], kind: Codes) -> ir.TensorProtocol:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from graphopt.calibrate import channel_means, collect, observe, stepped
 from graphopt.errors import UserError
@@ -113,6 +113,32 @@ def test_what_is_changed_between_pieces_is_what_later_pieces_read(net: ir.Model)
             arrays[:] = [np.zeros_like(array) for array in arrays]
         else:
             assert all(not array.any() for array in arrays)
+
+
+def _sums(build: Callable[..., ir.Model]) -> ir.Model:
+    """x + 1 + 1 + 1, of one Constant node."""
+    one = numpy_helper.from_array(np.ones(1, np.float32), "one")
+    nodes = [
+        helper.make_node("Constant", [], ["k"], value=one),
+        *(helper.make_node("Add", [left, "k"], [right]) for left, right in (("x", "a"), ("a", "b"), ("b", "c"))),
+    ]
+    return build(nodes, {}, {"x": [2]}, ["c"])
+
+
+def test_a_constant_that_pieces_share_with_what_is_left_out_is_there_for_all(build: Callable[..., ir.Model]) -> None:
+    samples = [{"x": np.zeros(2, np.float32)}]
+    assert [(name, arrays[0].tolist()) for name, arrays in stepped(_sums(build), ["a", "b"], samples)] == [
+        ("a", [1, 1]), ("b", [2, 2]),
+    ]  # fmt: skip
+
+
+def test_nodes_that_are_changed_between_pieces_compute_the_new(build: Callable[..., ir.Model]) -> None:
+    model = _sums(build)
+    for name, arrays in stepped(model, ["a", "b"], [{"x": np.zeros(2, np.float32)}]):
+        if name == "a":
+            list(model.graph)[2].op_type = "Sub"
+        else:
+            assert arrays[0].tolist() == [0, 0]
 
 
 _PEAK = """

@@ -12,8 +12,11 @@ from onnx import helper
 
 from graphopt.ir import infer_shapes
 from graphopt.pipeline import make_backend
+from graphopt.quantize.insert import Inserted
+from graphopt.quantize.plan import Plan
+from graphopt.quantize.ranges import Method
 from graphopt.quantize.scheme import Scheme, scheme_of
-from graphopt.quantize.static import Static, quantize_static
+from graphopt.quantize.static import Static, _best, _Candidate, quantize_static
 from graphopt.quantize.validate import validate
 from graphopt.verify import run
 
@@ -227,3 +230,24 @@ def test_the_validator_finds_each_break_of_the_scheme(build: Build) -> None:
     assert any("keeps the scale" in one for one in broken("pool", 0, 1, np.float32(0.7)))  # type: ignore[arg-type]
     assert any("one differs" in one for one in broken("concat", 1, 1, np.float32(0.7)))  # type: ignore[arg-type]
     assert any("positive" in one for one in broken("conv2", 0, 1, np.float32(0)))  # type: ignore[arg-type]
+
+
+def candidate(method: Method, decibels: list[float]) -> _Candidate:
+    empty = ir.Model(ir.Graph([], [], nodes=[], opset_imports={"": 21}), ir_version=10)
+    return _Candidate(method, empty, Static(Plan([]), Inserted(), {}, method), np.array(decibels))
+
+
+@pytest.mark.parametrize(
+    ("decibels", "taken"),
+    [([30, 30, 30, 36], "mse"), ([34, 33.9, 34.1, 34], "percentile"), ([20, 20, 20, 20], "mse")],
+)
+def test_percentiles_are_taken_where_they_are_clearly_ahead(decibels: list[float], taken: str) -> None:
+    others = [candidate("minmax", [25, 25, 25, 25]), candidate("mse", [30, 30.1, 29.9, 30])]
+    assert _best([candidate("percentile", decibels), *others]).step == taken
+
+
+def test_every_conversion_has_a_zero_point_since_not_every_compiler_goes_without(build: Build) -> None:
+    model = network(build)
+    quantized(model, scheme_of("w8a8", make_backend("tflite")))
+    kinds = ("QuantizeLinear", "DequantizeLinear")
+    assert all(len(node.inputs) == 3 for node in model.graph if node.op_type in kinds)

@@ -105,6 +105,12 @@ def test_the_quantized_surroundings_of_a_node() -> None:
     assert (known["qdq.activation"], known["qdq.weight"], known["qdq.per_channel"]) == ("uint8", "int8", True)
 
 
+def test_the_rows_of_a_table_are_moved_and_are_no_weights() -> None:
+    body = "v = DequantizeLinear(w, t, p) y = Gather(v, i)"
+    signature = "(int64[1] i) => (float y) <int8[2,2] w = {1, 2, 3, 4}, float t = {0.1}, int8 p = {0}>"
+    assert of(body, signature)["qdq.weight"] == "none"
+
+
 shapes = st.lists(st.sampled_from([1, 2, 5]), max_size=4).map(tuple)
 
 
