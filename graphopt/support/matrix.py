@@ -59,7 +59,8 @@ def _grid(tables: Sequence[Table], names: Sequence[str], unknown: str) -> Iterat
     yield "|---" * (len(tables) + 1) + "|"
     for key in sorted({key for table in tables for key in table.by_op}):
         cells = [_cell(table.by_op.get(key, []), unknown) for table in tables]
-        name = _link(key) if tables[0].evidence == "measured" else _name(key)
+        told = any(_conditions(table.by_op.get(key, [])) for table in tables if table.evidence == "measured")
+        name = _link(key) if told else _name(key)
         yield f"| {name} | " + " | ".join(cells) + " |"
 
 

@@ -45,7 +45,7 @@ def test_three_commands_from_nothing_to_a_pass_that_changes_a_model(
     type_in: Callable[[str], subprocess.CompletedProcess[str]], model: Path
 ) -> None:
     model.rename(model.with_name("model.onnx"))
-    commands = re.search(r"```\n(graphopt plugin new.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    commands = re.search(r"```bash\n(graphopt plugin new.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     for line in commands[1].splitlines():
         done = type_in(line)
         assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
