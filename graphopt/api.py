@@ -393,7 +393,11 @@ def _judge(report: Report, piped: PipelineResult) -> Report:
                 f"the table says no of {missing} nodes that {report.compile.toolchain} took: `graphopt probe` measures"
             )
             return replace(report, notes=(*report.notes, note))
-        return replace(report, status="rejected", reason=f"{missing} nodes are not supported by {report.backend}")
+        return replace(
+            report,
+            status="rejected",
+            reason=f"{missing} {'node is' if missing == 1 else 'nodes are'} not supported by {report.backend}",
+        )
     return report
 
 

@@ -40,7 +40,7 @@ def check(
         model: a path, the bytes of a file, or a model in memory, which is not changed.
         backends: names, or backends.
         dims: sizes of dynamic dimensions by name, or whole shapes by input name.
-        toolchain: the toolchain whose table to use, by its whole name or a word of it, as "2.7.0" or "gpu-delegate";
+        toolchain: the toolchain whose table to use, by its whole name or words of it, as "2.7.0" or "gpu-delegate";
             the measured one in use where None.
 
     Raises:
@@ -143,9 +143,9 @@ def _table(backend: Backend) -> Table:
 
 def _table_of(backend: Backend, toolchain: str) -> Table:
     tables, wanted = backend.tables(), toolchain.lower()
-    named = [table for table in tables if wanted in (table.toolchain.lower(), *table.toolchain.lower().split())]
+    named = [table for table in tables if f" {wanted} " in f" {table.toolchain.lower()} "]
     if len(named) == 1:
         return named[0]
     known = ", ".join(table.toolchain for table in named or tables)
     what = "several tables" if named else "no table"
-    raise UserError(f"there is {what} of {backend.name} for {toolchain!r}: name one word of {known}")
+    raise UserError(f"there is {what} of {backend.name} for {toolchain!r}: name {known}, or a word of it")

@@ -67,6 +67,7 @@ def from_graphsurgeon(graph: Any, original: ir.Model) -> ir.Model:
             if before is not None:
                 value.shape, value.doc_string = before.shape, before.doc_string
                 value.metadata_props.update(before.metadata_props)
+    _restore_defaults(model.graph, original.graph)
     nodes = {n.name: n for n in original.graph if n.name}
     for node in model.graph:
         before_node = nodes.get(node.name or "")
@@ -80,3 +81,20 @@ def from_graphsurgeon(graph: Any, original: ir.Model) -> ir.Model:
             model.meta[key] = original.meta[key]
     adopt_opsets(model)
     return model
+
+
+def _restore_defaults(graph: ir.Graph, original: ir.Graph) -> None:
+    """Put back the inputs that have a default: onnx-graphsurgeon makes plain constants of them."""
+    left = {value.name: value for value in graph.inputs}
+    inputs = []
+    for before in original.inputs:
+        if before.name in left:
+            inputs.append(left.pop(before.name))
+        elif before.name in original.initializers:
+            value = graph.initializers.get(before.name)
+            if value is None:  # no node reads it
+                value = ir.Value(name=before.name, type=before.type, const_value=before.const_value)
+                graph.register_initializer(value)
+            value.shape, value.doc_string = before.shape, before.doc_string
+            inputs.append(value)
+    graph.inputs[:] = [*inputs, *left.values()]

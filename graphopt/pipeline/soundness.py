@@ -72,20 +72,21 @@ class Fingerprint:
 
     def __init__(self, model: ir.Model) -> None:
         # The parts themselves are kept, and compared by identity, which lasts as long as they are kept.
-        self._signature, parts = signature_of(model), list[object]([model])
+        self._signature, parts, names = signature_of(model), list[object]([model]), list[str | None]()
         for owner in owners(model):
             parts += [*owner.inputs, *owner.outputs]
             for node in nodes_of(owner):
                 # `.data` is the plain dict inside.
                 parts += [node, *node.inputs, *node.outputs, *node.attributes.data.values()]
+                names += [node.name, *(value.name for value in node.outputs)]
         for graph in model.graphs():
             for value in graph.initializers.values():
                 parts += [value, value.const_value]
-        self._parts = parts
+        self._parts, self._names = parts, names
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Fingerprint) or self._signature != other._signature:
             return False
-        return list(map(id, self._parts)) == list(map(id, other._parts))
+        return self._names == other._names and list(map(id, self._parts)) == list(map(id, other._parts))
 
     __hash__ = None  # type: ignore[assignment]

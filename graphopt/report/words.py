@@ -211,12 +211,14 @@ def _work(report: Report) -> str:
 def _exactness(report: Report) -> Answer:
     verification = report.verification
     if verification.status == "skipped":
-        return Answer("exact", f"not verified{_because(verification.detail)}")
+        return Answer("agrees", f"not verified{_because(verification.detail)}")
     samples = plural(verification.samples, f"{verification.inputs} sample")
     over = f"{plural(len(verification.outputs), 'output')}, {samples}"
     passed = verification.status == "passed"
-    text = f"{'verified' if passed else 'verification failed'}{_at_worst(verification.outputs)} ({over})"
-    return Answer("exact", text + _because(verification.detail), "good" if passed else "bad")
+    lossy = any(record.fidelity == "lossy" and record.outcome == "applied" for record in report.passes)
+    verified = "lossy as declared" if lossy else "verified"
+    text = f"{verified if passed else 'verification failed'}{_at_worst(verification.outputs)} ({over})"
+    return Answer("agrees", text + _because(verification.detail), "good" if passed else "bad")
 
 
 def _compilation(report: Report) -> Answer | None:

@@ -38,6 +38,7 @@ _CLOSED: Final[Mapping[str, tuple[Fact, ...]]] = {
     **{f"attr.{name}": (0, 1) for name in ("ceil_mode", "count_include_pad", "keepdims", "transA", "transB")},
 }
 """All values of facts that have few."""
+
 _FREE: Final = frozenset({"batch", "axis.counted", "window.volume"})
 """Facts of which only what refused probes show is forbidden: few operators care about them."""
 _FEW: Final = 4
@@ -53,6 +54,11 @@ With three expected, to find none has a probability of 5 % (Poisson, e⁻³).
 """
 
 Atom = tuple[str, Fact]
+
+
+def all_values(fact: str) -> tuple[Fact, ...]:
+    """All values of a fact that has few, () for others."""
+    return _CLOSED.get(fact, ())
 
 
 def conditions(

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from graphopt.errors import UserError
+from graphopt.support.conditions import all_values
 from graphopt.support.predicate import Fact, Is
 from graphopt.support.schemas import operator
 from graphopt.support.table import Condition, Reads, Row, Table, Verdict
@@ -140,12 +141,14 @@ def _condition(text: str) -> Condition:
     fact, _, values = text.partition("=")
     if not values:
         raise UserError(f"the condition {text!r} cannot be read: write it as fact=value|value")
-    return _must(fact.strip(), [_value(word) for word in values.split("|")])
+    return _must(fact.strip(), [_value(fact.strip(), word) for word in values.split("|")])
 
 
 def _must(fact: str, values: Sequence[Fact]) -> Condition:
     return Condition(must=Is.model_validate({"fact": fact, "in": values}), effect="documented")
 
 
-def _value(word: str) -> Fact:
+def _value(fact: str, word: str) -> Fact:
+    if word in all_values(fact):  # a word that is a digit, as "1" for dilations that are all one
+        return word
     return _WORDS.get(word, int(word) if word.lstrip("-").isdigit() else word)

@@ -7,7 +7,7 @@ import numpy as np
 import onnx.parser
 import pytest
 
-from graphopt.ir import load, to_bytes
+from graphopt.ir import load, to_bytes, validate
 from graphopt.ir.views import as_graphsurgeon, as_networkx, from_graphsurgeon
 from graphopt.verify import compare, generate, run
 
@@ -62,3 +62,14 @@ def test_a_change_made_in_graphsurgeon_comes_back(model):
     sample = {"x": np.ones((1, 4), np.float32), "unused": np.zeros((1, 4), np.float32), "c": np.array(False)}
     assert next(iter(back.graph)).op_type == "Neg"
     np.testing.assert_array_equal(run(back, [sample])[0]["y"], [[0, 1, 2, 3]])
+
+
+def test_an_input_with_a_default_is_still_an_input_after_graphsurgeon() -> None:
+    source = """<ir_version: 8, opset_import: ["": 17]>
+        g (float[2] x, float[2] w, float[2] unread) => (float[2] y) <float[2] w = {1, 2}, float[2] unread = {3, 4}>
+        { y = Add (x, w) }"""
+    before = load(onnx.parser.parse_model(source))
+    after = from_graphsurgeon(as_graphsurgeon(before), before)
+    assert [value.name for value in after.graph.inputs] == ["x", "w", "unread"]
+    assert set(after.graph.initializers) == {"w", "unread"}
+    validate(after)

@@ -54,6 +54,13 @@ def test_a_documented_table_says_that_it_is_and_where_it_was_read(name: str) -> 
         assert effects <= {"documented"}
 
 
+@pytest.mark.parametrize(("dilations", "taken"), [(1, True), (2, False)])
+def test_a_condition_on_a_word_that_is_a_digit_holds(dilations: int, taken: bool) -> None:
+    (table,) = tables("tensorrt").values()
+    pool = f"y = MaxPool<kernel_shape = [2, 2], dilations = [{dilations}, {dilations}]>(x)"
+    assert check(parse(pool, "(float[1,4,8,8] x) => (float[1,4,h,w] y)"), table).ok == taken
+
+
 def test_tensorrt_documents_operators_that_tensorrt_rtx_was_measured_to_refuse() -> None:
     (table,) = tables("tensorrt").values()
     model = parse("y = NonZero(x)", "(float[4] x) => (int64[1,n] y)")

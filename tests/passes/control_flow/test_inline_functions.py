@@ -133,7 +133,7 @@ def test_a_function_that_cannot_be_converted_is_left(apply: Callable[..., ir.Mod
 
 
 def test_calls_that_double_at_every_level_stop_at_the_limit() -> None:
-    levels = 40
+    levels = 18
     functions = "".join(
         f'<domain: "local", opset_import: ["": 17, "local": 1]> '
         f"f{i} (a) => (b) {{ t = local.f{i + 1} (a)  b = local.f{i + 1} (t) }}\n"
