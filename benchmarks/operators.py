@@ -31,8 +31,8 @@ from graphopt.support.harness import Result, sweep
 from graphopt.support.probe import Probe
 
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
-BINARY = {"MatMul", "Gemm", "Add", "Sub", "Mul", "Div", "Attention", "Equal", "Max", "Min"}
-"""Operators whose first two inputs are both data in a real model."""
+OPERANDS = dict.fromkeys(("MatMul", "Gemm", "Add", "Sub", "Mul", "Div", "Equal", "Max", "Min"), 2) | {"Attention": 3}
+"""How many of the first inputs are data in a real model, for operators that compute with more than one."""
 SETTINGS = {"axes", "axis", "depth", "k", "K", "repeats", "shape", "pads", "split", "starts", "ends", "steps", "sizes"}
 """Names of inputs that are constants in a real model."""
 SIZED_BY_VALUES = {
@@ -64,8 +64,12 @@ def cases(only: str) -> Iterator[tuple[str, Any]]:
                 yield test.name.removeprefix("test_"), test
 
 
-def foreign(backend: Backend, toolchain: str, work: Path) -> set[int]:
-    """Element types that a vendor takes for no input or output: it passes none on, and turns none into floats."""
+def foreign(backend: Backend, toolchain: str, work: Path) -> tuple[set[int], set[int]]:
+    """Element types that a vendor takes for no input or output: it passes none on, and turns none into floats.
+
+    Returns:
+        Those, and the ones that it takes as codes of a DequantizeLinear alone.
+    """
     probes = []
     for kind in sorted(set(TensorProto.DataType.values()) - {TensorProto.UNDEFINED}):
         try:
@@ -84,26 +88,34 @@ def foreign(backend: Backend, toolchain: str, work: Path) -> set[int]:
             probes.append(Probe(f"{op_type}/{kind}", op_type, "", 1, False, content, {"x": array}, answer, {}))
     journal = work / f"{backend.name}.types.jsonl"
     answers = sweep(probes, backend.prober, journal, toolchain=toolchain, jobs=1, progress=lambda done, count: None)
-    taken = {int(answer.id.split("/")[1]) for answer in answers if answer.effect in (None, "wrong result")}
-    return set(TensorProto.DataType.values()) - taken
+    taken: dict[int, set[str]] = {kind: set() for kind in TensorProto.DataType.values()}
+    for answer in answers:
+        if answer.effect in (None, "wrong result"):
+            taken[int(answer.id.split("/")[1])].add(answer.id.split("/")[0])
+    never = {kind for kind, by in taken.items() if not by}
+    return never, {kind for kind, by in taken.items() if by == {"DequantizeLinear"}}
 
 
-def excluded(model: onnx.ModelProto, dynamic: bool, types: set[int]) -> str:
+def excluded(model: onnx.ModelProto, dynamic: bool, types: set[int], codes: set[int]) -> str:
     """Why a backend cannot express a case at all, "" where it can.
 
     Args:
         model: the case.
         dynamic: whether the backend has tensors whose size depends on values.
         types: element types that it has not.
+        codes: element types that it has between quantization and dequantization alone.
     """
     if any(item.domain == "ai.onnx.preview.training" for item in model.opset_import):
         return "a training operator"
+    coded = any("Quantize" in node.op_type or "Integer" in node.op_type for node in model.graph.node)
     for value in (*model.graph.input, *model.graph.output):
         kind = value.type.WhichOneof("value")
         if kind != "tensor_type":
             return f"a {kind.removesuffix('_type')} at the interface"
         if value.type.tensor_type.elem_type in types:
             return f"{TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()} at the interface"
+        if value.type.tensor_type.elem_type in codes and not coded:
+            return f"{TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()} outside of quantization"
     ops = {node.op_type for node in model.graph.node}
     if ops & RANDOM or any(node.op_type == "Dropout" and len(node.input) > 2 for node in model.graph.node):
         return "a random result"
@@ -144,9 +156,9 @@ def exported(name: str, test: Any) -> Probe | None:
 
 def _data(model: onnx.ModelProto, values: Sequence[Any], floats: Sequence[Any]) -> set[str]:
     """Names of the inputs that are data: the first floating-point one, and what a binary operator computes with."""
-    two = len(model.graph.node) == 1 and model.graph.node[0].op_type in BINARY
+    count = OPERANDS.get(model.graph.node[0].op_type, 0) if len(model.graph.node) == 1 else 0
     data = [value for value in floats or values if value.name not in SETTINGS] or list(values)
-    return {value.name for value in (values[:2] if two else data[:1])}
+    return {value.name for value in (values[:count] if count else data[:1])}
 
 
 def _array(item: Any) -> np.ndarray:
@@ -171,10 +183,10 @@ def measure(name: str, work: Path, only: str, jobs: int) -> Tally:
     toolchain = backend.toolchain()
     if toolchain is None:
         raise SystemExit(f"{name}: its toolchain is not installed: pip install 'graphopt[{backend.extra}]'")
-    tally, types = Tally(), foreign(backend, toolchain, work)
+    tally, (types, codes) = Tally(), foreign(backend, toolchain, work)
     before: list[Probe] = []
     for case, test in cases(only):
-        reason = excluded(test.model, dynamic=name == "tensorrt", types=types)
+        reason = excluded(test.model, dynamic=name == "tensorrt", types=types, codes=codes)
         probe = None if reason else exported(case, test)
         if probe is None:
             tally.excluded[case] = reason or "nothing is computed at run time"
