@@ -4,13 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test fuzz report-test docs-test docs-site lint format docs bench bench-corpus bench-peers bench-latency bench-onnx2tf bench-pruning bench-quantization clean
+.PHONY: help demo test fuzz malformed audit report-test docs-test docs-site lint format docs bench bench-corpus bench-peers bench-latency bench-onnx2tf bench-pruning bench-quantization clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    set up, then take two real models to TFLite, TensorRT and SNPE"
 	@echo "make test    set up, then run the tests, with the vendors' real compilers"
 	@echo "make fuzz    set up, then try N random models (N=5000) on all passes and every backend's recipe"
+	@echo "make malformed  set up, then try N malformed files (N=5000) on the commands that read one"
+	@echo "make audit   compare the installed packages with the known vulnerabilities (asks PyPI)"
 	@echo "make report-test  look at the page of reports in Chromium (which must be there); screenshots in report-out/"
 	@echo "make plugins-test   test the distributions in plugins/ (fetches OpenVINO, 60 MB)"
 	@echo "make docs-test    run every code block of README and docs/"
@@ -43,6 +45,15 @@ FUZZ := bench-out/fuzz
 # New seeds each time; FIRST=SEED repeats some. Failures go to $(FUZZ), made small.
 fuzz: $(STAMP)
 	$(BIN)/python -m graphopt.fuzz.campaign $(N) --folder $(FUZZ) $(if $(FIRST),--first $(FIRST))
+
+malformed: $(STAMP)
+	$(BIN)/python benchmarks/malformed $(N) $(if $(FIRST),--seed $(FIRST))
+
+AUDIT := bench-out/audit
+
+audit: $(STAMP)
+	test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && $(AUDIT)/bin/pip install --quiet pip-audit; }
+	$(AUDIT)/bin/pip-audit --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" --skip-editable
 
 report-test: $(STAMP)
 	GRAPHOPT_SCREENSHOTS=report-out $(BIN)/python -m pytest -q tests/report

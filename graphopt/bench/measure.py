@@ -131,7 +131,7 @@ def bench(
     with tempfile.TemporaryDirectory(prefix="graphopt-") as folder:
         models, sizes = subjects([str(file) for file in files], dict(dims or {}), timeout)
         for place, model in enumerate(models):
-            model.store(Path(folder, f"{place}.pickle"))
+            model.store(Path(folder, f"{place}.sample"))
         loads: list[dict[str, Any]] = []
         turns: list[list[list[list[float]]]] = []
         profiles: list[list[dict[str, Any]] | str] = []

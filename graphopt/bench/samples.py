@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from graphopt.bench.process import Process
 from graphopt.errors import MissingExtraError, PluginError, UserError
 from graphopt.ir import load
+from graphopt.parcel import pack
 from graphopt.pipeline import BACKENDS
 from graphopt.verify import Sample, generate
 from graphopt.verify.shared import Signature, dims_of, shared_dims, signature
@@ -40,7 +40,7 @@ class Subject:
 
     def store(self, file: Path) -> None:
         """Write the inputs where the child finds them."""
-        file.write_bytes(pickle.dumps(dict(self.sample)))
+        file.write_bytes(pack([self.sample]))
         self.sample_file = str(file)
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import pickle
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
+
+from graphopt.parcel import unpack
 
 
 class Running(Protocol):
@@ -44,7 +45,7 @@ class Worker:
 
     def load(self, runner: str, file: str, sample: str, threads: int, optimization: str) -> dict[str, Any]:
         """Open a model with `module:function` and run it once."""
-        given = pickle.loads(Path(sample).read_bytes())
+        (given,) = unpack(Path(sample).read_bytes())
         _opener(runner)  # what its libraries take is not the model's
         before, start = peak_memory(), time.perf_counter()
         model = _open(runner, file, given, threads=threads, optimization=optimization)

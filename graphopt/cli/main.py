@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from graphopt.cli.lazily import load_lazily
+from graphopt.cli.memory import VARIABLE, bounded_memory
 from graphopt.errors import GraphoptError, PluginError, UserError
 
 BUILT_IN = {
@@ -110,7 +111,8 @@ def main() -> None:
     logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
     logging.getLogger("onnx_ir").propagate = False
     try:
-        code = cli.main(standalone_mode=False, prog_name="graphopt")
+        with bounded_memory():
+            code = cli.main(standalone_mode=False, prog_name="graphopt")
         sys.stdout.flush()
     except click.exceptions.Abort:
         code = _complain("stopped", 130)
@@ -123,6 +125,10 @@ def main() -> None:
         code = _complain(str(error), 2)
     except GraphoptError as error:
         code = _complain(str(error), 1)
+    except RecursionError:
+        code = _complain("a file is nested too deeply to be read", 2)
+    except MemoryError:
+        code = _complain(f"this takes more memory than there is ({VARIABLE}=SIZE sets another bound)", 1)
     except OSError as error:
         # What is still buffered has no place to go either: a reader that went away, a full disk.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

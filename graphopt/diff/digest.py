@@ -17,6 +17,7 @@ from hashlib import blake2b
 import onnx_ir as ir
 
 from graphopt.ir.edit import bodies, constant, owners
+from graphopt.ir.external import blocks
 
 _WHOLE = 4096
 """Bytes up to which a constant's content counts wholly, and how much of each end does of a larger one."""
@@ -85,7 +86,7 @@ def _ends(tensor: ir.TensorProtocol) -> Iterator[bytes]:
             if size > _WHOLE:
                 yield os.pread(source.fileno(), _WHOLE, start + size - _WHOLE)
         return
-    data = tensor.tobytes()
+    data = b"".join(blocks(tensor))
     yield data[:_WHOLE]
     if len(data) > _WHOLE:
         yield data[-_WHOLE:]

@@ -104,6 +104,9 @@ def _inside(folder: Path, location: str, name: str | None, file: Path | None) ->
 
 def blocks(tensor: ir.TensorProtocol) -> Iterator[bytes]:
     """The content of a tensor in pieces; of an external one, no more than a piece is ever in memory."""
+    if tensor.dtype == ir.DataType.STRING:
+        yield repr(tensor.numpy().reshape(-1).tolist()).encode()
+        return
     if not isinstance(tensor, ir.ExternalTensor):
         yield tensor.tobytes()
         return

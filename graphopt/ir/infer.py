@@ -33,6 +33,8 @@ _THEIRS = "unk__"
 _FEW = 100
 """Nodes of which anything new is known up to which they are looked at one by one."""
 _SEEN, _RUNS = "graphopt.seen", "graphopt.inferences"
+_LONG = 1 << 20
+"""Length of a list from which on the onnx package is not asked for its content: it takes a hundred bytes for each."""
 _INTEGERS = (ir.DataType.INT64, ir.DataType.INT32)
 _READ_FLOATS = ("Range", "Resize", "Upsample")
 """Operators whose output's shape depends on the content of a tensor that need not be of integers."""
@@ -96,7 +98,9 @@ def _onnx_round(model: ir.Model) -> int:
 
     proto = _skeleton(model)
     try:
-        inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=False)
+        if not _holds_long_list(inferred.graph):
+            inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
     except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError):
         # One operator that the onnx package cannot digest must not cost the rest: node by node instead.
         inferred = None
@@ -111,6 +115,15 @@ def _onnx_round(model: ir.Model) -> int:
         return name.replace(_THEIRS, f"{MADE_UP}{run}_", 1) if made_up else name
 
     return _merge(model.graph, inferred.graph, renamed)
+
+
+def _holds_long_list(graph: onnx.GraphProto) -> bool:
+    """Whether a tensor of one axis is so long that nobody means it as a shape."""
+    shapes = (v.type.tensor_type.shape.dim for v in (*graph.value_info, *graph.input, *graph.output))
+    if any(len(dims) == 1 and dims[0].dim_value > _LONG for dims in shapes):
+        return True
+    inner = (a.g for node in graph.node for a in node.attribute if a.HasField("g"))
+    return any(_holds_long_list(body) for body in inner)
 
 
 def _skeleton(model: ir.Model) -> onnx.ModelProto:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,11 +62,14 @@ def load(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> ir.Model:
         raise ModelError("imports no opset: it is not an ONNX model, or is truncated", file=file)
     refuse_ambiguous(proto, file)
     try:
-        model = ir.serde.deserialize_model(proto)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of keys of external data that nobody knows, which nobody reads
+            model = ir.serde.deserialize_model(proto)
     except (ir.serde.SerdeError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
         missing = isinstance(_root(error), NotImplementedError)
         what = "cannot be taken in" if missing else "is not a valid model"
-        raise ModelError(f"{what}: {_first_line(error)}", file=file) from None
+        why = _first_line(error).partition(" Please contribute")[0]
+        raise ModelError(f"{what}: {why}", file=file) from None
     _keep_what_the_ir_drops(proto, model)
     contain(model, file)
     validate(model, file=file, sort=True)
@@ -83,7 +87,9 @@ def _parse(data: bytes, file: Path | None) -> onnx.ModelProto:
     kind = {".json": "json", ".onnxjson": "json", ".textproto": "textproto", ".onnxtxt": "onnxtxt"}
     try:
         if file is not None and file.suffix in kind:
-            return onnx.load_model_from_string(data, format=kind[file.suffix])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that a format is new
+                return onnx.load_model_from_string(data, format=kind[file.suffix])
         return onnx.ModelProto.FromString(data)
     except (DecodeError, ValueError, onnx.parser.ParseError, json_format.Error, text_format.Error) as error:
         raise ModelError(f"is not an ONNX model, or is truncated ({_first_line(error)})", file=file) from None

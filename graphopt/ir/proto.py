@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 from graphopt.errors import ModelError
+from graphopt.ir.conform import refuse_unlike
+from graphopt.ir.extent import refuse_deep, refuse_unbounded
 
 if TYPE_CHECKING:
     import onnx
@@ -18,20 +20,29 @@ DEFAULT_DOMAINS = ("", "ai.onnx")
 """Two names of the same operator set."""
 
 
+_DATA = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
+
+
 def graphs(proto: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
     """The main graph and every body inside it and inside functions."""
-    waiting = [proto.graph]
-    nodes = [node for function in proto.functions for node in function.node]
+    return (graph for graph, _ in _nested(proto))
+
+
+def _nested(proto: onnx.ModelProto) -> Iterator[tuple[onnx.GraphProto, int]]:
+    """All graphs with the number of graphs around each."""
+    waiting = [(proto.graph, 0)]
+    nodes: Iterable[onnx.NodeProto] = [node for function in proto.functions for node in function.node]
+    depth = 0
     while True:
         for node in nodes:
             for attribute in node.attribute:
                 if attribute.HasField("g"):
-                    waiting.append(attribute.g)
-                waiting.extend(attribute.graphs)
+                    waiting.append((attribute.g, depth + 1))
+                waiting.extend((graph, depth + 1) for graph in attribute.graphs)
         if not waiting:
             return
-        graph = waiting.pop()
-        yield graph
+        graph, depth = waiting.pop()
+        yield graph, depth
         nodes = graph.node
 
 
@@ -40,18 +51,23 @@ def refuse_ambiguous(proto: onnx.ModelProto, file: Path | None) -> None:
 
     Raises:
         ModelError: an initializer is sparse or there twice, or its data do not fit its shape; an operator set is
-            imported in two versions; a name is not UTF-8.
+            imported in two versions; a name is not UTF-8; bodies are nested too deep; functions have no end.
     """
+    opsets = {"" if e.domain in DEFAULT_DOMAINS else e.domain: e.version for e in proto.opset_import}
     for imports in (proto.opset_import, *(function.opset_import for function in proto.functions)):
         versions: dict[str, int] = {}
         for entry in imports:
             domain = "" if entry.domain in DEFAULT_DOMAINS else entry.domain
+            if not 0 <= entry.version < 1 << 31:
+                raise ModelError(f"imports opset {domain or 'ai.onnx'!r} in version {entry.version}", file=file)
             if versions.setdefault(domain, entry.version) != entry.version:
                 name = domain or "ai.onnx"
                 raise ModelError(
                     f"imports opset {name!r} in versions {versions[domain]} and {entry.version}", file=file
                 )
-    for graph in graphs(proto):
+    refuse_unbounded(proto, file)
+    for graph, depth in _nested(proto):
+        refuse_deep(depth, file)
         if graph.sparse_initializer:
             name = graph.sparse_initializer[0].values.name
             raise ModelError(f"the initializer {name!r} is sparse: store it dense", file=file)
@@ -65,8 +81,10 @@ def refuse_ambiguous(proto: onnx.ModelProto, file: Path | None) -> None:
         for node in graph.node:
             _texts((node.op_type, node.domain, node.name, *node.input, *node.output), file)
             for attribute in node.attribute:
-                if attribute.HasField("t"):
+                held = attribute.type == attribute.TENSOR and not attribute.ref_attr_name
+                if held or attribute.HasField("t"):
                     _fits(attribute.t, f"the tensor {attribute.name!r} of node {node.name!r}", file)
+        refuse_unlike(graph.node, opsets, file)
 
 
 def _texts(texts: Iterable[str | bytes], file: Path | None) -> None:
@@ -79,8 +97,6 @@ def _texts(texts: Iterable[str | bytes], file: Path | None) -> None:
 def _fits(tensor: onnx.TensorProto, name: str, file: Path | None) -> None:
     import onnx
 
-    if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        return
     if any(dim < 0 for dim in tensor.dims):
         raise ModelError(f"{name} has the shape {list(tensor.dims)}", file=file)
     if tensor.HasField("segment"):
@@ -90,6 +106,10 @@ def _fits(tensor: onnx.TensorProto, name: str, file: Path | None) -> None:
         field = onnx.helper.tensor_dtype_to_field(tensor.data_type)
     except (KeyError, ValueError):
         raise ModelError(f"{name} has the unknown type {tensor.data_type}", file=file) from None
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        return
+    if any(getattr(tensor, other) for other in _DATA if other != field):
+        raise ModelError(f"{name} holds data of another type than its own", file=file)
     count = math.prod(tensor.dims)
     if dtype == ir.DataType.STRING:
         held, needed, what = len(tensor.string_data), count, "elements"

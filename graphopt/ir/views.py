@@ -91,7 +91,7 @@ def _restore_defaults(graph: ir.Graph, original: ir.Graph) -> None:
         if before.name in left:
             inputs.append(left.pop(before.name))
         elif before.name in original.initializers:
-            value = graph.initializers.get(before.name)
+            value = graph.initializers.get(before.name or "")
             if value is None:  # no node reads it
                 value = ir.Value(name=before.name, type=before.type, const_value=before.const_value)
                 graph.register_initializer(value)

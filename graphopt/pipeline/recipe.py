@@ -92,7 +92,7 @@ def parse(text: str, *, source: str = "recipe") -> Recipe:
     """
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not TOML, digits beyond Python's limit, or nested too deep
         raise RecipeError(f"{source}: not valid TOML: {error}") from None
     for key in data:
         if key not in _KEYS:

@@ -70,7 +70,7 @@ def allowed() -> Allowed:
 def _read(file: Path, stamp: int) -> Allowed:
     try:
         told = tomllib.loads(file.read_text(encoding="utf-8")).get("plugins", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also digits beyond Python's limit, and text that is not UTF-8
         raise UserError(f"{file}: not valid TOML: {error}") from None
     if not isinstance(told, dict) or any(key not in _KEYS for key in told):
         raise UserError(f"{file}: [plugins] has {' and '.join(_KEYS)}, and nothing else")

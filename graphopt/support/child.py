@@ -94,9 +94,11 @@ def _tail(log: Path, size: int = 4000) -> str:
 
 def _main() -> None:
     job = json.loads(sys.stdin.buffer.read())
-    if job["memory"]:
-        import resource
+    import resource
 
+    # The bound on this child takes the place of the parent's own.
+    resource.setrlimit(resource.RLIMIT_DATA, (resource.getrlimit(resource.RLIMIT_DATA)[1],) * 2)
+    if job["memory"]:
         resource.setrlimit(resource.RLIMIT_AS, (job["memory"], job["memory"]))
     module, _, name = job["function"].partition(":")
     try:

@@ -98,7 +98,10 @@ def _inlined(model: ir.Model) -> ir.Model:
         return model
     from onnx_ir.passes.common import InlinePass
 
-    inlined = InlinePass()(model.clone()).model
+    try:
+        inlined = InlinePass()(model.clone()).model
+    except ValueError:
+        return model  # a function follows other versions of operators than the model: it is judged as a call
     infer_shapes(inlined)  # a function's body has no shapes until it stands where it is called
     return inlined
 

@@ -9,7 +9,10 @@ x.png …        a model with one image input, see `graphopt.verify.images`
 
 from __future__ import annotations
 
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,6 +25,10 @@ from graphopt.verify.images import SUFFIXES, Layout, image_samples
 from graphopt.verify.metrics import is_float
 from graphopt.verify.types import Array, Sample
 
+_UNREADABLE = (  # what numpy and zipfile raise of files that are broken or of a kind that they lack
+    ValueError, OSError, EOFError, KeyError, NotImplementedError, OverflowError, RecursionError, RuntimeError,
+    SyntaxError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 PICKLE = b"\x80"  # how every pickle of protocol 2 and later begins
 
 _ARRAYS = {".npz", ".npy"}
@@ -118,10 +125,11 @@ def _read(file: Path) -> Sample | Array:
             return stored
         with stored:
             return {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        if "Object arrays" in str(error) or file.read_bytes()[:1] == PICKLE:
+    except _UNREADABLE as error:
+        if "Object arrays" in str(error) or "Python objects" in str(error) or file.read_bytes()[:1] == PICKLE:
             raise UserError(f"{file} holds Python objects, which are not loaded: save plain arrays") from None
-        raise UserError(f"{file} cannot be read as {file.suffix}: {error}") from error
+        words = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{file} cannot be read as {file.suffix}: {words}") from error
 
 
 def _cut(array: Array, file: Path, model: ir.Model, dims: Dims | None) -> Iterator[Sample]:

@@ -1,7 +1,7 @@
 """What shape do a model's inputs take when it is run? The user's `--dim`, or a default that suits the axis.
 
     --dim batch=1            a symbolic dimension, by its name, wherever it occurs
-    --dim ?=192              every dimension without a name ("?", none, negative) but the first axis, which is the batch;
+    --dim ?=192              every dimension without a name ("?", none, negative) but the first, which is the batch;
                              where the user's samples have another size there, theirs
     --dim x=1x3x48x192       the whole shape of the input x
     --dim batch=open         stays open where a backend takes that, as TFLite does for a batch

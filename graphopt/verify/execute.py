@@ -11,7 +11,8 @@ import ctypes
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,12 +20,16 @@ import numpy as np
 import onnx_ir as ir
 
 from graphopt.errors import GraphoptError
+from graphopt.ir.io import to_proto
+from graphopt.verify.endless import endless_loops
 from graphopt.verify.types import Array, Sample
 
 Source: TypeAlias = "ir.Model | bytes | str | Path"
 
 INLINE_BYTES = 1 << 30  # protobuf stops at 2 GiB, and a model in bytes is held three times while it loads
 THREADS = 4
+SECONDS = 600.0
+"""What one sample may take."""
 
 _BORROWED = {  # element types that numpy lacks, so onnxruntime hands over their bits only
     ir.DataType[name].value: ir.DataType[name].numpy()
@@ -38,6 +43,8 @@ _NODES = (  # the spellings in which it names a node, the surest first
 )
 _PLACE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |/onnxruntime_src/\S+:\d+ .*?\)(?: const)? (?=[A-Z])")
 """What onnxruntime puts before its words: the kind of error, and the place in its sources."""
+
+_MEMORY = re.compile(r"bad_alloc|[Ff]ailed to allocate memory|bad allocation")
 
 
 class ExecutionFailed(GraphoptError):
@@ -53,19 +60,30 @@ class ExecutionFailed(GraphoptError):
         super().__init__(f"the model cannot be executed{f' at node {node!r}' if node else ''}: {reason}")
 
 
+class TooMuch(ExecutionFailed):
+    """A model takes more time or memory than there is; another oracle would do no better."""
+
+
 class Runner:
     """A model loaded once, to be run on many samples.
 
     Args:
         model: a model in memory, its serialized bytes, or its file.
         threads: threads inside an operator, by default as many as this process may use and at most 4.
+        seconds: what one sample may take.
 
     Raises:
+        TooMuch: it holds a loop that never ends, or does not fit into memory.
         ExecutionFailed: onnxruntime has no kernel for an operator or finds the model invalid.
     """
 
-    def __init__(self, model: Source, *, threads: int | None = None) -> None:
+    def __init__(self, model: Source, *, threads: int | None = None, seconds: float = SECONDS) -> None:
         import onnxruntime as ort
+
+        endless = next(endless_loops(model), None) if isinstance(model, ir.Model) else None
+        if endless is not None:
+            raise TooMuch("the loop never ends", endless)
+        self._seconds = seconds
 
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -86,14 +104,35 @@ class Runner:
         optional output that is empty is left out.
 
         Raises:
-            ExecutionFailed: an operator failed on these inputs, or ran out of memory.
+            ExecutionFailed: an operator failed on these inputs.
+            TooMuch: it took too long, or ran out of memory.
         """
         names = [output.name for output in self._session.get_outputs()]
         with _failures():
-            values = self._run_bits(names, sample) if self._bits else self._session.run(names, dict(sample))
+            values = self._in_time(lambda settings: self._ask(names, sample, settings))
         return dict(item for name, value in zip(names, values, strict=True) for item in flatten(name, value))
 
-    def _run_bits(self, names: list[str], sample: Mapping[str, Array]) -> list[Array]:
+    def _in_time(self, work: Callable[[Any], list[Any]]) -> list[Any]:
+        """Do the work in a thread that is told to end, between two nodes, at Ctrl-C or when its time is over."""
+        import onnxruntime as ort
+
+        settings = ort.RunOptions()
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(work, settings)
+            try:
+                return answer.result(self._seconds)
+            except TimeoutError:
+                raise TooMuch(f"no answer in {self._seconds:.0f} s") from None
+            finally:
+                settings.terminate = True
+
+    def _ask(self, names: list[str], sample: Mapping[str, Array], settings: Any) -> list[Any]:
+        if self._bits:
+            return self._run_bits(names, sample, settings)
+        answers: list[Any] = self._session.run(names, dict(sample), settings)
+        return answers
+
+    def _run_bits(self, names: list[str], sample: Mapping[str, Array], settings: Any) -> list[Array]:
         """Run a model with types that numpy lacks at its boundary: they cross it as bits."""
         import onnxruntime as ort
 
@@ -105,7 +144,7 @@ class Runner:
                 continue
             kept.append(np.asarray(array, order="C").view(np.uint16 if array.itemsize == 2 else np.uint8))
             feeds[name] = ort.OrtValue.ortvalue_from_numpy_with_onnx_type(kept[-1], code)  # shares the memory
-        return [_array(value) for value in self._session.run_with_ort_values(names, feeds)]
+        return [_array(value) for value in self._session.run_with_ort_values(names, feeds, settings)]
 
 
 def run(model: Source, samples: Iterable[Mapping[str, Array]], *, threads: int | None = None) -> list[Sample]:
@@ -130,7 +169,7 @@ def serialized(model: Source) -> Iterator[bytes | str]:
     elif not isinstance(model, ir.Model):
         yield str(model)
     elif _fits_inline(model):
-        yield ir.serde.serialize_model(model).SerializeToString()
+        yield to_proto(model).SerializeToString()
     else:
         with tempfile.TemporaryDirectory(prefix="graphopt-") as folder:
             path = Path(folder, "model.onnx")
@@ -177,7 +216,10 @@ def _failures() -> Iterator[None]:
     )  # fmt: skip
     try:
         yield
+    except MemoryError:
+        raise TooMuch("not enough memory") from None
     except kinds as error:
         reason = _PLACE.sub("", " ".join(str(error).split()))
         names = next((found for pattern in _NODES if (found := pattern.findall(reason))), [])
-        raise ExecutionFailed(reason, names[-1] if names else None) from error  # the last is the innermost
+        kind = TooMuch if _MEMORY.search(reason) else ExecutionFailed
+        raise kind(reason, names[-1] if names else None) from error  # the last is the innermost

@@ -21,7 +21,7 @@ from typing import Literal, TypeAlias
 import onnx_ir as ir
 
 from graphopt.verify.conditioning import noise_floor, precision
-from graphopt.verify.execute import ExecutionFailed, Runner, run
+from graphopt.verify.execute import ExecutionFailed, Runner, TooMuch, run
 from graphopt.verify.metrics import LIMIT_DB, OutputError, compare, is_float, unit_roundoff
 from graphopt.verify.oracle import run_reference
 from graphopt.verify.types import Array, Sample
@@ -111,6 +111,8 @@ def judge(
         return Verification("skipped", reason="there is no sample to compare the models on")
     try:
         expected = run(original, samples) if expected is None else expected
+    except TooMuch as error:
+        return Verification("skipped", reason=str(error))
     except ExecutionFailed as error:
         return _by_reference(original, optimized, samples, fidelity, error)
     try:

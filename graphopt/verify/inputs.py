@@ -7,6 +7,7 @@ uniform in [0, 1), normal of ten times the size, and sparse with zeros of both s
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -16,6 +17,9 @@ from graphopt.verify.dims import Dims, concrete_shapes, real_inputs
 from graphopt.verify.roles import Context, Role, role
 from graphopt.verify.types import Array, Sample
 
+MOST_BYTES = 2 << 30
+"""Bytes of all samples together beyond which none are generated."""
+_WORD_BYTES = 8
 WORDS = ("graph", "rewriting", "", "Ünïcödé", "0")
 
 
@@ -32,18 +36,24 @@ def generate(model: ir.Model, *, dims: Dims | None = None, samples: int = 4, see
         One mapping from input name to array for each sample. Inputs with a default value are left out.
 
     Raises:
-        UserError: an input has no shape, is a sequence or an optional, or `dims` does not fit the model.
+        UserError: an input has no shape, is a sequence or an optional, or is too large; `dims` does not fit the model.
     """
     values = real_inputs(model)
     signature = []
     for value in values:
-        if value.dtype is None or isinstance(value.type, (ir.SequenceType, ir.OptionalType)):
+        if (
+            value.dtype is None
+            or value.dtype == ir.DataType.UNDEFINED
+            or isinstance(value.type, (ir.SequenceType, ir.OptionalType))
+        ):
             raise UserError(
                 f"the input {value.name!r} is a {value.type or 'value without a type'}, for which no sample "
                 "can be generated: give a model whose inputs are tensors, or turn verification off"
             )
         signature.append((value.name or "", value.dtype))
-    context = Context.of(model, concrete_shapes(model, dims))
+    shapes = concrete_shapes(model, dims)
+    _fit(signature, shapes, samples)
+    context = Context.of(model, shapes)
     roles = {value.name or "": role(value, context) for value in values}
     return [
         {
@@ -52,6 +62,19 @@ def generate(model: ir.Model, *, dims: Dims | None = None, samples: int = 4, see
         }
         for index in range(samples)
     ]
+
+
+def _fit(signature: Sequence[tuple[str, ir.DataType]], shapes: dict[str, tuple[int, ...]], samples: int) -> None:
+    sizes = {
+        name: math.prod(shapes[name]) * (dtype.itemsize if dtype != ir.DataType.STRING else _WORD_BYTES)
+        for name, dtype in signature
+    }
+    if samples * sum(sizes.values()) > MOST_BYTES:
+        name = max(sizes, key=lambda one: sizes[one])
+        raise UserError(
+            f"the input {name!r} of shape {list(shapes[name])} is too large to generate {samples} samples of: make it "
+            "smaller by --dim, give fewer --samples, or turn verification off"
+        )
 
 
 def fill(role: Role, dtype: ir.DataType, shape: tuple[int, ...], index: int, rng: np.random.Generator) -> Array:

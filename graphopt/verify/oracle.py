@@ -6,7 +6,6 @@ It runs in a process of its own: some of its kernels take minutes or all the mem
 from __future__ import annotations
 
 import os
-import pickle
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from graphopt.verify.execute import ExecutionFailed, flatten, run, serialized
+from graphopt.parcel import pack, unpack
+from graphopt.verify.execute import ExecutionFailed, TooMuch, flatten, run, serialized
 from graphopt.verify.types import Array, Sample
 
 NODES, SECONDS = 3000, 60.0
@@ -32,6 +32,8 @@ def answers(model: ir.Model, samples: Sequence[Mapping[str, Array]]) -> list[Sam
     """
     try:
         return run(model, samples)
+    except TooMuch:
+        raise
     except ExecutionFailed as error:
         try:
             return run_reference(model, samples)
@@ -57,10 +59,14 @@ def run_reference(
     if count > nodes:
         raise ExecutionFailed(f"{count} nodes are too many for onnx.reference, whose limit here is {nodes}")
     with serialized(model) as source, tempfile.TemporaryDirectory(prefix="graphopt-") as folder:
-        job, answer = Path(folder, "job"), Path(folder, "answer")
-        job.write_bytes(pickle.dumps((source, [dict(sample) for sample in samples])))
+        file, job, answer = Path(folder, "model.onnx"), Path(folder, "job"), Path(folder, "answer")
+        if isinstance(source, bytes):
+            file.write_bytes(source)
+        else:
+            file = Path(source)
+        job.write_bytes(pack(samples))
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        command = [sys.executable, "-m", "graphopt.verify.oracle", str(job), str(answer)]
+        command = [sys.executable, "-m", "graphopt.verify.oracle", *map(str, (file, job, answer))]
         try:
             child = subprocess.run(command, capture_output=True, timeout=seconds, check=False, env=environment)
         except subprocess.TimeoutExpired:
@@ -68,16 +74,14 @@ def run_reference(
         if not answer.exists():
             lines = child.stderr.decode(errors="replace").strip().splitlines()
             raise ExecutionFailed(f"onnx.reference: {lines[-1] if lines else f'exit code {child.returncode}'}")
-        results: list[Sample] = pickle.loads(answer.read_bytes())
-        return results
+        return unpack(answer.read_bytes())
 
 
-def _evaluate(source: bytes | str, samples: list[dict[str, Array]]) -> list[Sample]:
+def _evaluate(source: str, samples: list[dict[str, Array]]) -> list[Sample]:
     import onnx
     import onnx.reference
 
-    proto = onnx.load(source) if isinstance(source, str) else onnx.load_from_string(source)
-    evaluator = onnx.reference.ReferenceEvaluator(proto)
+    evaluator = onnx.reference.ReferenceEvaluator(onnx.load(source))
     results = []
     for sample in samples:
         values: list[Any] = evaluator.run(None, sample)
@@ -87,7 +91,6 @@ def _evaluate(source: bytes | str, samples: list[dict[str, Array]]) -> list[Samp
 
 
 if __name__ == "__main__":
-    source, samples = pickle.loads(Path(sys.argv[1]).read_bytes())
-    target = Path(sys.argv[2])
-    target.with_suffix(".part").write_bytes(pickle.dumps(_evaluate(source, samples)))
+    source, job, target = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    target.with_suffix(".part").write_bytes(pack(_evaluate(source, unpack(job.read_bytes()))))
     target.with_suffix(".part").replace(target)
