@@ -68,7 +68,7 @@ def foreign(backend: Backend, toolchain: str, work: Path) -> tuple[set[int], set
     """Element types that a vendor takes for no input or output: it passes none on, and turns none into floats.
 
     Returns:
-        Those, and the ones that it takes as codes of a DequantizeLinear alone.
+        Those, and the ones that it has as codes for a DequantizeLinear, and not for a Cast.
     """
     probes = []
     for kind in sorted(set(TensorProto.DataType.values()) - {TensorProto.UNDEFINED}):
@@ -93,7 +93,7 @@ def foreign(backend: Backend, toolchain: str, work: Path) -> tuple[set[int], set
         if answer.effect in (None, "wrong result"):
             taken[int(answer.id.split("/")[1])].add(answer.id.split("/")[0])
     never = {kind for kind, by in taken.items() if not by}
-    return never, {kind for kind, by in taken.items() if by == {"DequantizeLinear"}}
+    return never, {kind for kind, by in taken.items() if "DequantizeLinear" in by and "Cast" not in by}
 
 
 def excluded(model: onnx.ModelProto, dynamic: bool, types: set[int], codes: set[int]) -> str:
@@ -103,19 +103,19 @@ def excluded(model: onnx.ModelProto, dynamic: bool, types: set[int], codes: set[
         model: the case.
         dynamic: whether the backend has tensors whose size depends on values.
         types: element types that it has not.
-        codes: element types that it has between quantization and dequantization alone.
+        codes: element types that it makes by quantization alone.
     """
     if any(item.domain == "ai.onnx.preview.training" for item in model.opset_import):
         return "a training operator"
-    coded = any("Quantize" in node.op_type or "Integer" in node.op_type for node in model.graph.node)
+    cast = any(node.op_type in ("Cast", "CastLike") for node in model.graph.node)
     for value in (*model.graph.input, *model.graph.output):
         kind = value.type.WhichOneof("value")
         if kind != "tensor_type":
             return f"a {kind.removesuffix('_type')} at the interface"
         if value.type.tensor_type.elem_type in types:
             return f"{TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()} at the interface"
-        if value.type.tensor_type.elem_type in codes and not coded:
-            return f"{TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()} outside of quantization"
+        if value.type.tensor_type.elem_type in codes and cast:
+            return f"{TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()} without quantization"
     ops = {node.op_type for node in model.graph.node}
     if ops & RANDOM or any(node.op_type == "Dropout" and len(node.input) > 2 for node in model.graph.node):
         return "a random result"
