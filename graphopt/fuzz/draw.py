@@ -27,7 +27,7 @@ from graphopt.rewrite import Rule
 from graphopt.testing.rules import RegisteredRule, registered_rules
 
 OPSETS = (13, 15, 17, 18, 19, 20, 21, 22)
-LARGEST_OPSET = 26
+LARGEST_OPSET = 28
 """A piece that needs more than the model's opset raises it to this at most, if it is the first."""
 _PIECES = 5
 _TRIES = 4
@@ -187,7 +187,8 @@ class _Drawing:
             else:
                 to[value.name] = piece.fed(array)
         for node in proto.graph.node:
-            attributes = {a.name: a for a in node.attribute}
+            # the order of what is not sorted is nobody's to promise
+            attributes = {a.name: a for a in node.attribute if a.name != "sorted"}
             made = piece.op(node.op_type, *(to[i] for i in node.input), outputs=len(node.output), domain=node.domain)
             piece.nodes[-1].attribute.extend(attributes.values())
             to.update(zip(node.output, (made,) if isinstance(made, str) else made, strict=True))
@@ -205,7 +206,7 @@ class _Drawing:
                 raise Unrunnable("it is of a newer opset, or makes nothing")
             if changed:
                 mutate(piece, self.source)
-            parts = _parts(piece, self.source.random() < 0.4)
+            parts = _parts(piece, self.source.random() < 0.25)
             if self.source.random() < 0.25:
                 # onnx.reference joins what a Loop collects along the wrong axis.
                 self.source.choice((branch, function) if self.reference else WRAPS)(parts, self.source, prefix)
@@ -306,7 +307,10 @@ def _declared(value: Known, source: random.Random) -> Any:
 def _random(node: Any) -> bool:
     """Whether a node or one inside it draws random numbers."""
     bodies = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
-    return node.op_type in RANDOM or any(_random(inner) for body in bodies for inner in body.node)
+    inside = any(_random(inner) for body in bodies for inner in body.node)
+    if node.op_type == "Dropout":  # random where it trains
+        return len(node.input) > 2 and bool(node.input[2])
+    return inside or node.op_type in RANDOM
 
 
 def _finite(array: np.ndarray) -> bool:

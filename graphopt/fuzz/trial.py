@@ -22,17 +22,22 @@ from graphopt.fuzz.draw import Drawn
 from graphopt.fuzz.jitter import jitter
 from graphopt.fuzz.run import NoKernel, Unrunnable, execute
 from graphopt.fuzz.valid import complaint
-from graphopt.ir import load, to_proto
+from graphopt.ir import infer_shapes, load, to_proto, validate
 from graphopt.pipeline import Context, PassManager, Step
 from graphopt.pipeline.passes import worst
+from graphopt.rewrite import apply_rules
 from graphopt.rewrite.rule import FIDELITIES, Fidelity
 from graphopt.support.backend import Backend
+from graphopt.testing.rules import RegisteredRule
 from graphopt.verify import ExecutionFailed, OutputError, compare, holds, noise_floor, precision
 
 KINDS = ("wrong", "invalid", "signature", "crash", "unrepeated", "delivered")
 _FLOAT32 = 2.0**-24
 _NOTHING = 2.0**-20
 """A difference that is none where a rule rounds: of an output that is that small itself, an SQNR says nothing."""
+
+_BARE = 3
+"""One seed in so many begins without inferred types and shapes."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def trial(drawn: Drawn, steps: Sequence[Step], backend: Backend | None = None) -
     """
     outcome = Outcome()
     try:
-        result = PassManager(steps, verify="off").run(lambda: load(drawn.proto), _context(drawn, backend))
+        result = PassManager(steps, verify="off").run(lambda: _loaded(drawn), _context(drawn, backend))
     except Exception as error:  # noqa: BLE001 (whatever escapes the manager is what the fuzzer looks for)
         outcome.failures.append(Failure("crash", "the pipeline", f"{type(error).__name__}: {error}"))
         return outcome
@@ -107,9 +112,26 @@ def trial(drawn: Drawn, steps: Sequence[Step], backend: Backend | None = None) -
     return outcome
 
 
+def alone(drawn: Drawn, registered: RegisteredRule) -> Outcome:
+    """Apply one rule and nothing else, and compare: in its pass others may take what it is for."""
+    outcome, model, name = Outcome(), load(drawn.proto), str(registered)
+    infer_shapes(model)
+    try:
+        outcome.fired[name] = len(apply_rules(model, [registered.rule]).rewrites)
+        validate(model)
+    except Exception as error:  # noqa: BLE001 (whatever a rule raises is what is looked for)
+        outcome.failures.append(Failure("crash", name, f"{type(error).__name__}: {error}"))
+        return outcome
+    if outcome.fired[name]:
+        failure, outcome.note = difference(drawn, model, registered.rule.fidelity)
+        if failure is not None:
+            outcome.failures.append(Failure(failure.kind, name, failure.words))
+    return outcome
+
+
 def repeats(drawn: Drawn, steps: Sequence[Step], backend: Backend | None, before: bytes) -> Failure | None:
     """Whether the same run makes the same bytes again."""
-    result = PassManager(steps, verify="off").run(lambda: load(drawn.proto), _context(drawn, backend))
+    result = PassManager(steps, verify="off").run(lambda: _loaded(drawn), _context(drawn, backend))
     applied = any(record.outcome == "applied" for record in result.records)
     same = not applied or _bytes(result.model) == before
     return None if same else Failure("unrepeated", "the pipeline", "a second run makes other bytes")
@@ -118,7 +140,7 @@ def repeats(drawn: Drawn, steps: Sequence[Step], backend: Backend | None, before
 def delivered(drawn: Drawn, steps: Sequence[Step], backend: Backend | None) -> Failure | None:
     """Whether the pipeline with its verification on lets something wrong through."""
     manager = PassManager(steps, verify="final", samples=lambda: drawn.samples)
-    result = manager.run(lambda: load(drawn.proto), _context(drawn, backend))
+    result = manager.run(lambda: _loaded(drawn), _context(drawn, backend))
     kept = [s.one.fidelity for s, r in zip(steps, result.records, strict=True) if r.outcome == "applied"]
     if not kept:
         return None
@@ -193,11 +215,19 @@ def _reference_agrees(drawn: Drawn, proto: Any, samples: Sequence[Any], fidelity
 def _blame(drawn: Drawn, applied: Sequence[Step], backend: Backend | None, failure: Failure) -> Failure:
     """The failure with the first pass after which it shows."""
     for count in range(1, len(applied) + 1):
-        result = PassManager(applied[:count], verify="off").run(lambda: load(drawn.proto), _context(drawn, backend))
+        result = PassManager(applied[:count], verify="off").run(lambda: _loaded(drawn), _context(drawn, backend))
         found, _ = difference(drawn, result.model, worst([step.one.fidelity for step in applied[:count]]))
         if found is not None:
             return Failure(found.kind, applied[count - 1].one.name, found.words)
     return Failure(failure.kind, "the pipeline", failure.words)
+
+
+def _loaded(drawn: Drawn) -> ir.Model:
+    """The model with the types and shapes that a recipe's first passes infer; every third as the file has it."""
+    model = load(drawn.proto)
+    if drawn.seed % _BARE:
+        infer_shapes(model)
+    return model
 
 
 def _context(drawn: Drawn, backend: Backend | None) -> Context:

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from graphopt.errors import GraphoptError
-from graphopt.fuzz.draw import Drawn, draw
-from graphopt.fuzz.recipes import random_recipe, whole_recipe
+from graphopt.fuzz.draw import Drawn, all_rules, draw, insisting
+from graphopt.fuzz.recipes import random_recipe, steps, whole_recipe
 from graphopt.fuzz.shrink import shrink
-from graphopt.fuzz.trial import Failure, Outcome, delivered, repeats, trial
+from graphopt.fuzz.trial import Failure, Outcome, alone, delivered, repeats, trial
 from graphopt.pipeline import Step
 from graphopt.support.backend import Backend
 
@@ -31,7 +31,7 @@ _RARE = 8
 
 
 def work(seed: int, folder: Path | None = None, tell: Callable[[], None] = lambda: None) -> dict[str, Any]:
-    """What one seed shows, as JSON writes it.
+    """What one seed shows, as JSON writes it: in two recipes, and where its first rule is applied alone.
 
     Args:
         seed: draws the model and the recipes.
@@ -55,6 +55,13 @@ def work(seed: int, folder: Path | None = None, tell: Callable[[], None] = lambd
         fired += outcome.fired
         notes += [outcome.note] if outcome.note else []
         digest.update(outcome.bytes)
+    first = all_rules()[seed % len(all_rules())]
+    if not (drawn.wild and first.one.name in insisting()):
+        outcome = alone(drawn, first)
+        for failure in outcome.failures:
+            failures.append(_told(drawn, steps([first.one.name]), None, failure, folder, small=False))
+        fired += outcome.fired
+        notes += [outcome.note] if outcome.note else []
     return {**told, "fired": fired, "failures": failures, "notes": notes, "digest": digest.hexdigest()}
 
 
@@ -68,18 +75,26 @@ def _seldom(drawn: Drawn, recipe: Sequence[Step], backend: Backend | None, outco
 
 
 def _told(
-    drawn: Drawn, recipe: Sequence[Step], backend: Backend | None, failure: Failure, folder: Path | None
+    drawn: Drawn,
+    recipe: Sequence[Step],
+    backend: Backend | None,
+    failure: Failure,
+    folder: Path | None,
+    *,
+    small: bool = True,
 ) -> dict[str, Any]:
     told: dict[str, Any] = {"kind": failure.kind, "blamed": failure.blamed, "words": failure.words[:300]}
     if folder is None:
         return told
-    small, passes = drawn, list(recipe)
-    if failure.kind not in ("unrepeated", "delivered"):
-        small, passes = shrink(drawn, recipe, backend, failure)
+    found, passes = drawn, list(recipe)
+    if small and failure.kind not in ("unrepeated", "delivered"):
+        found, passes = shrink(drawn, recipe, backend, failure)
     told["passes"] = [step.one.spec for step in passes]
     told["backend"] = backend.name if backend is not None else ""
-    told["file"] = str(folder / f"{drawn.seed}-{failure.kind}-{failure.blamed.replace(' ', '-')}.onnx")
-    save(small, told, Path(told["file"]))
+    told["file"] = str(
+        folder / f"{drawn.seed}-{failure.kind}-{failure.blamed.replace(' ', '-').replace('/', '-')}.onnx"
+    )
+    save(found, told, Path(told["file"]))
     return told
 
 

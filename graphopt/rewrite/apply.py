@@ -153,10 +153,14 @@ class Rewriter:
         if len(rule.roots) > 1:
             self._unordered[graph] = None
         mark(builder.nodes, f"{self.made_by}/{rule.name}" if self.made_by else rule.name, match.nodes)
-        inherited = {after for after in new if after.producer() in made}
-        for before, after in zip(old, new, strict=True):
-            if after in inherited:
-                inherit(before, after)
+        # what nobody reads may have any value in its place, of another shape
+        heirs = [
+            (before, after) for before, after in zip(old, new, strict=True)
+            if after.producer() in made and (is_read(before) or before.is_graph_output())
+        ]  # fmt: skip
+        inherited = {after for _, after in heirs}
+        for before, after in heirs:
+            inherit(before, after)
         for node in builder.nodes:
             if not all(v in inherited and v.type is not None and static_shape(v) is not None for v in node.outputs):
                 infer_node(node)
@@ -165,7 +169,7 @@ class Rewriter:
             name = before.name
             woken.extend(readers(before))
             redirect(before, after)
-            if name and after in inherited and after.name != name and not after.is_graph_output():
+            if name and after.producer() in made and after.name != name and not after.is_graph_output():
                 before.name, after.name = None, name
         removed = self._erase(match.nodes, woken)
         for node, model in builder.like.items():

@@ -198,7 +198,9 @@ class Builder:
     def _input(self, given: ir.Value | np.ndarray | float | int | None) -> ir.Value | None:
         if given is None or isinstance(given, ir.Value):
             return given
-        if isinstance(given, float):
+        if isinstance(given, np.generic):  # np.float64 is a float as well, and keeps its type
+            given = np.asarray(given)
+        elif isinstance(given, float):
             given = np.array(given, np.float32)
         elif isinstance(given, int):
             given = np.array(given, np.int64)

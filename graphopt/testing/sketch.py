@@ -180,12 +180,15 @@ class Sketch:
         self,
         kinds: Sequence[str] = ("Conv", "ConvTranspose", "Gemm"),
         before: Callable[[str, int], str] = lambda value, channels: value,
+        *,
+        static: bool = False,
     ) -> tuple[str, int]:
         """A layer of one of these kinds (MatMul is another) with random geometry.
 
         Args:
             kinds: to pick from.
             before: what to do to its input, given that and how many channels it has; returns what the layer reads.
+            static: whether the sizes of its input are known.
 
         Returns:
             Its output, and how many channels that has.
@@ -198,7 +201,7 @@ class Sketch:
             transposed = kind == "Gemm" and self.flag()
             k, n = a + 1, b + 1
             lead = [self.integer(1, 3)] if kind == "Gemm" else self.shape(least=1, most=2)
-            x = before(self.input([*lead, k]), k)
+            x = before(self.input([*lead, k], static=static), k)
             weight = self.constant(self.normal(*((n, k) if transposed else (k, n))))
             if kind == "MatMul":
                 return self.op("MatMul", x, weight), n
@@ -207,7 +210,8 @@ class Sketch:
             return self.op("Gemm", x, weight, *bias, **options), n
         spatial = self.integer(1, 2)
         kernel = [self.integer(1, 3) for _ in range(spatial)]
-        x = self.input([self.integer(1, 2), a * groups, *(self.integer(3, 6) for _ in range(spatial))])
+        sizes = [self.integer(1, 2), a * groups, *(self.integer(3, 6) for _ in range(spatial))]
+        x = self.input(sizes, static=static)
         x = before(x, a * groups)
         lead = [b * groups, a] if kind == "Conv" else [a * groups, b]
         weight = self.constant(self.normal(*lead, *kernel))

@@ -247,6 +247,31 @@ def test_names_of_all_nodes_and_values_are_unique_after_many_rewrites() -> None:
     assert len(set(names)) == len(names) == 60
 
 
+def test_a_scalar_of_a_replacement_keeps_its_type() -> None:
+    twice = Rule("neg-to-product", "exact", lambda p: p.Neg(p.x))
+    twice.replace(lambda op, m: op.Mul(m.x, np.float64(-1)))  # which is a float of Python's as well
+    model = load(parser.parse_model(HEADER + "g (double[2] x) => (double[2] y) { y = Neg (x) }"))
+    apply_rules(model, [twice])
+    assert model.graph[0].inputs[1].dtype == ir.DataType.DOUBLE
+
+
+def test_what_stands_in_for_an_output_that_nobody_reads_keeps_its_own_shape() -> None:
+    halves = Rule(
+        "split-to-slice", "exact", lambda p: (lambda split: (split[0], split[1]))(p.Split(p.x, num_outputs=2))
+    )
+
+    @halves.replace
+    def _(op: Any, m: Any) -> Any:
+        whole = op.Neg(op.Neg(m.x))
+        return op.Slice(whole, np.array([0]), np.array([1])), whole
+
+    text = HEADER.replace("17", "18") + "g (float[2, 3] x) => (float[1, 3] y) { y, z = Split <num_outputs = 2> (x) }"
+    model = load(parser.parse_model(text))
+    infer_shapes(model)
+    apply_rules(model, [halves])
+    assert [str(node.outputs[0].shape) for node in model.graph] == ["[2,3]", "[2,3]", "[1,3]"]
+
+
 def test_rules_that_do_not_end_are_named() -> None:
     there, back = Rule("there", "exact", lambda p: p.Exp(p.x)), Rule("back", "exact", lambda p: p.Sin(p.x))
     there.replace(lambda op, m: op.Sin(m.x))

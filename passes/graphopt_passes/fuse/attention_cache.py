@@ -35,6 +35,12 @@ def _(m):
     return rank == 4 and m.axis_k in (2, -2) and m.axis_v in (2, -2)
 
 
+@cache.require("keys and values have as many positions in the past")
+def _(m):
+    keys, values = (dims_of(past) for past in (m.past_k, m.past_v))
+    return keys is not None and values is not None and keys[2] == values[2]
+
+
 @cache.require("the Attention has no cache yet")
 def _(m):
     return not any(m.more[1:])

@@ -61,6 +61,8 @@ def _replace(op, m):
     q, k, v = (dims_of(value) for value in (m.q, m.k, m.v))
     if q is None or k is None or v is None or len(q) != 4:
         raise op.decline("the shapes of queries, keys and values are not known")
+    if not q[0] == k[0] == v[0]:
+        raise op.decline("queries, keys and values have different batches")
     counts = [dim.number for dim in (q[1], k[1], v[3], q[3])]
     if not all(counts):
         raise op.decline("the number of heads or their width is dynamic")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from graphopt.ir.edit import readers
+from graphopt.ir.edit import readers, shape_of
 from graphopt.ir.schema import attribute
 from graphopt_passes.scalars import FLOATS, rank_of
 
@@ -104,13 +104,29 @@ def at_output(m, array: np.ndarray) -> np.ndarray | None:
 
 
 def at_input(m, array: np.ndarray) -> np.ndarray | None:
-    """The vector by input channel that a constant stands for when it meets a matched layer's input, as below."""
+    """The vector by input channel that a constant stands for when it meets x and makes a matched layer's input.
+
+    None, too, where x is not known to have the channels of the layer: the constant may be what makes them of one.
+    """
     channels = input_channels(m.layer, m.w)
+    if array.size > 1 and _size(m.x, _input_axis(m.layer)) != channels:
+        return None
     if m.layer.op_type == "MatMul":
         return _last(m.layer.inputs[0], array, channels)
-    if m.layer.op_type == "Gemm" and attribute(m.layer, "transA"):
-        return per_channel(array, 2, channels, axis=0)
-    return per_channel(array, m.w.ndim, channels)
+    return per_channel(array, m.w.ndim, channels, axis=_input_axis(m.layer) % m.w.ndim)
+
+
+def _input_axis(node: ir.Node) -> int:
+    """The axis of a layer's input where the channels lie."""
+    if node.op_type == "Gemm":
+        return 0 if attribute(node, "transA") else 1
+    return -1 if node.op_type == "MatMul" else 1
+
+
+def _size(value: ir.Value, axis: int) -> int | None:
+    shape = shape_of(value)
+    size = shape[axis] if shape is not None and len(shape) > axis and len(shape) else None
+    return size if isinstance(size, int) else None
 
 
 def _last(value: ir.Value, array: np.ndarray, channels: int) -> np.ndarray | None:

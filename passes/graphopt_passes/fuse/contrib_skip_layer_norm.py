@@ -47,7 +47,7 @@ def _fits(m):
         return "both summands have the same 2 or 3 axes, and the last is normalized"
     if dims_of(weight) != x[-1:] or m.x.dtype != weight.dtype or m.x.dtype not in _TYPES:
         return "the scale is one vector of the same type, float32 or float16"
-    return True
+    return m.epsilon >= 0 or "its epsilon is not negative"
 
 
 def _skip(op, m, op_type, outputs):

@@ -160,12 +160,12 @@ def _summand(g, op_type):
 
 @add_conv.example
 def _(g):
-    g.output(g.layer(("Conv", "Gemm"), _summand(g, "Add"))[0])
+    g.output(g.layer(("Conv", "Gemm"), _summand(g, "Add"), static=True)[0])
 
 
 @sub_conv.example
 def _(g):
-    g.output(g.layer(("Conv", "Gemm"), _summand(g, "Sub"))[0])
+    g.output(g.layer(("Conv", "Gemm"), _summand(g, "Sub"), static=True)[0])
 
 
 class FuseConvBias(RewritePass):

@@ -19,6 +19,7 @@ from graphopt.ir.edit import opset_of
 from graphopt.pipeline import RewritePass
 from graphopt.rewrite import rule
 from graphopt_passes.canonicalize.clip_to_relu6 import clip_bounds
+from graphopt_passes.scalars import is_float
 
 HARD_SWISH_SINCE = 14
 _SIXTH = 1 / 6
@@ -67,6 +68,7 @@ def hard_swish_mul(p):
 
 for one in (hard_sigmoid_div, hard_sigmoid_mul, hard_swish_div, hard_swish_mul):
     one.require("the Clip is from 0 to 6")(_zero_to_six)
+    one.require("it is floating point, as HardSigmoid is")(lambda m: is_float(m.x))
 
 for one in (hard_sigmoid_div, hard_sigmoid_mul):
     one.replace(lambda op, m: _hard_sigmoid(op, m.x))

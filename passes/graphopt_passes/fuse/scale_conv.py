@@ -80,17 +80,18 @@ def _factor(g, op_type):
 
 @mul_conv.example
 def _(g):
-    g.output(g.layer(("Conv", "ConvTranspose", "Gemm"), _factor(g, "Mul"))[0])
+    g.output(g.layer(("Conv", "ConvTranspose", "Gemm"), _factor(g, "Mul"), static=True)[0])
 
 
 @mul_conv.example
 def _(g):
-    g.output(g.layer(("MatMul",), lambda x, k: g.Mul(g.constant(g.normal(*g.pick([(), (1,), (k,)]))), x))[0])
+    scaled = g.layer(("MatMul",), lambda x, k: g.Mul(g.constant(g.normal(*g.pick([(), (1,), (k,)]))), x), static=True)
+    g.output(scaled[0])
 
 
 @div_conv.example
 def _(g):
-    g.output(g.layer(("Conv", "ConvTranspose", "Gemm"), _factor(g, "Div"))[0])
+    g.output(g.layer(("Conv", "ConvTranspose", "Gemm"), _factor(g, "Div"), static=True)[0])
 
 
 class FuseScaleConv(RewritePass):

@@ -173,6 +173,8 @@ def _(op, m):
     shape = _shape(op, m.x)
     axis = attribute(m.root, "axis") % len(shape)
     inner = shape[axis:]
+    if axis < 2:
+        raise op.decline("it normalizes over all axes but one at most")
     if any(len(_shape(op, value)) > len(inner) for value in m.parameters if value is not None):
         raise op.decline("its scale has axes that it does not normalize over")
     small = _view(op, m.x, [math.prod(shape[:axis]), *inner])

@@ -139,6 +139,12 @@ def _(m):
     return bool(attribute(m.root, "cats_int64s")) and bool(attribute(m.root, "zeros")) and m.x.dtype != _T.STRING
 
 
+@one_hot.require("no category is named twice")
+def _(m):
+    categories = attribute(m.root, "cats_int64s")
+    return len(set(categories)) == len(categories)
+
+
 @one_hot.require("its rank is known")
 def _(m):
     return shape_of(m.x) is not None
@@ -173,6 +179,12 @@ def _table(node: ir.Node, side: str) -> np.ndarray | None:
 def _(m):
     keys, values = _table(m.root, "keys"), _table(m.root, "values")
     return keys is not None and values is not None and not np.isnan(keys).any()
+
+
+@encoder.require("no key is named twice")
+def _(m):
+    keys = _table(m.root, "keys")
+    return np.unique(keys).size == keys.size
 
 
 @encoder.require("its rank is known")

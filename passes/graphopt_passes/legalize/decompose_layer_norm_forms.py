@@ -58,6 +58,8 @@ def _(op, m):
 
 
 def _flat(op, weight, sizes):
+    if (rank_of(weight) or 0) > len(sizes):
+        raise op.decline("its weights have more axes than it goes over")
     if static_shape(weight) != tuple(sizes):
         weight = op.Expand(weight, np.array(sizes, np.int64))
     return op.Reshape(weight, np.array([-1], np.int64))

@@ -36,9 +36,9 @@ def _(m):
     return is_float(m.x) and shape is not None and len(shape) == 4 and all(isinstance(one, int) for one in shape[2:])
 
 
-@align.require("sampling_ratio says how many samples there are")
+@align.require("sampling_ratio says how many samples there are, and its output has elements")
 def _(m):
-    return attribute(m.root, "sampling_ratio") > 0
+    return all(attribute(m.root, name) > 0 for name in ("sampling_ratio", "output_height", "output_width"))
 
 
 @align.replace

@@ -151,6 +151,7 @@ def top(p):
 
 
 top.require("it has more axes than three, all of known size")(_long)
+top.require("it takes something")(lambda m: m.k.item() > 0)
 
 
 @top.replace

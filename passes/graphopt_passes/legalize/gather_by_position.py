@@ -148,8 +148,10 @@ def _(op, m):
         made = take(op, reshaped(op, m.x, (math.prod(dims),)), kept)
         set_shape(made, ir.Shape([len(kept)]))
         return made
-    made = op.Gather(m.x, kept, axis=axis)
     shape = static_shape(m.x)
+    if shape is not None and any(kept >= shape[axis]):
+        raise op.decline("its condition keeps more than there is")
+    made = op.Gather(m.x, kept, axis=axis)
     if shape is not None:
         # how many are kept was open in the shape that this one takes the place of
         set_shape(made, ir.Shape([len(kept) if at == axis % len(shape) else size for at, size in enumerate(shape)]))

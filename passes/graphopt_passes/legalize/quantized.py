@@ -65,7 +65,7 @@ def real(op: Builder, x: ir.Value, scale: ir.Value, zero: ir.Value | None = None
     if _is_single(factor):
         made: ir.Value = op.DequantizeLinear(x, factor, offset)
         return made
-    if op.opset < _AXIS_SINCE or axis is None:
+    if op.opset < _AXIS_SINCE or axis is None or not _are_lists(factor, offset):
         raise op.decline("it has a scale for each index of an axis")
     found: ir.Value = op.DequantizeLinear(x, factor, offset, axis=axis)
     return found
@@ -77,17 +77,26 @@ def whole(op: Builder, x: ir.Value, scale: ir.Value, zero: ir.Value | None, axis
     if _is_single(factor):
         made: ir.Value = op.QuantizeLinear(x, factor, offset)
         return made
-    if op.opset < _AXIS_SINCE or axis is None:
+    if op.opset < _AXIS_SINCE or axis is None or not _are_lists(factor, offset):
         raise op.decline("its result has a scale for each index of an axis")
     found: ir.Value = op.QuantizeLinear(x, factor, offset, axis=axis)
     return found
 
 
 def _is_single(value: ir.Value | np.ndarray | None) -> bool:
+    return _rank(value) == 0
+
+
+def _are_lists(scale: ir.Value | np.ndarray, zero: ir.Value | np.ndarray | None) -> bool:
+    """Whether both have one axis, as the standard's operators take them; onnxruntime's own take rows as well."""
+    return _rank(scale) == 1 and (zero is None or _rank(zero) == 1)
+
+
+def _rank(value: ir.Value | np.ndarray | None) -> int | None:
     if isinstance(value, np.ndarray):
-        return value.ndim == 0
+        return value.ndim
     shape = shape_of(value)
-    return shape is not None and len(shape) == 0
+    return None if shape is None else len(shape)
 
 
 def as_float(op: Builder, value: ir.Value | np.ndarray) -> ir.Value | np.ndarray:

@@ -80,7 +80,7 @@ def attend(
         scale: of the products.
         heads: of the queries.
         groups: heads of keys and values; each serves heads // groups consecutive heads of the queries.
-        softcap: bound c of c · tanh(scores / c), 0 for none.
+        softcap: bound c of c · tanh(scores / c), none where it is not positive.
         precision: type in which Softmax computes, `dtype` where None.
     """
     kind = dtype.numpy()
@@ -88,7 +88,7 @@ def attend(
     keys = op.Transpose(k, perm=[0, 1, 3, 2])
     scores = _each_group(op, scaled, keys, heads, groups)
     capped = scores
-    if softcap:
+    if softcap > 0:
         capped = op.Mul(op.Tanh(op.Div(scores, np.array(softcap, kind))), np.array(softcap, kind))
     biased, open_ = _bias(op, capped, mask, dtype)
     wide = precision if precision not in (None, dtype) else None

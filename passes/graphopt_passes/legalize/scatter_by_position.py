@@ -207,9 +207,7 @@ def _(op, m):
         return op.ScatterElements(m.x, np.broadcast_to(places, shape), m.updates, axis=axis)
     places = op.Add(reshaped(op, whole(op, m.first), [shape[0], *column[1:]]), steps.astype(np.int32))
     if attribute(m.root, "mode") == "circular":
-        # it starts inside the cache and is no longer than that, so it wraps once
-        end = np.array(dims[axis], np.int32)
-        places = op.Where(op.Less(places, end), places, op.Sub(places, end))
+        places = op.Mod(places, np.array(dims[axis], np.int32))
     # Expand of int32, which every backend has, written as a sum with zeros
     return op.ScatterElements(m.x, op.Add(places, np.zeros(shape, np.int32)), m.updates, axis=axis)
 
@@ -269,7 +267,7 @@ def _(g):
     written = g.integer(1, shape[axis])
     x = g.input(shape, static=True)
     updates = g.input([written if at == axis else size for at, size in enumerate(shape)], static=True)
-    most = shape[axis] - 1 if circular else shape[axis] - written
+    most = 3 * shape[axis] if circular else shape[axis] - written
     first = [g.Cast(g.indices(0, most, shape[:1]), to=g.INT64)] if g.flag() else []
     mode = {"mode": "circular"} if circular else {}
     g.output(g.TensorScatter(x, updates, *first, axis=g.pick([axis, axis - len(shape)]), **mode))

@@ -180,3 +180,24 @@ def test_the_factor_of_a_gelu_stays_before_opset_20_and_the_gelu_goes_after(fuse
         { a = Div (x, root) b = Erf (a) c = Add (b, one) d = Mul (x, c) e = Mul (d, half) y = MatMul (e, w) }"""
     assert fused(HEADER + body, "fuse") == ["Div", "Erf", "Add", "Mul", "Mul", "MatMul"]
     assert fused(HEADER.replace("18", "20") + body, "fuse") == ["Gelu", "MatMul"]
+
+
+@pytest.mark.parametrize("kind", ["Mul", "Div", "Add", "Sub"])
+def test_a_constant_that_makes_one_channel_three_stays(fused: Fuse, kind: str) -> None:
+    text = (
+        HEADER
+        + f"""g (float[1, 1, 4] x) => (float[a, b, c] y)
+        <float[3, 1] mean = {{1, 2, 4}}, float[2, 3, 1] w = {{1, 2, 3, 4, 5, 6}}>
+        {{ n = {kind} (x, mean) y = Conv (n, w) }}"""
+    )
+    name = "fuse-scale-conv" if kind in ("Mul", "Div") else "fuse-conv-bias"
+    assert fused(text, name) == [kind, "Conv"]
+
+
+def test_a_hard_swish_of_whole_numbers_stays(apply: Apply) -> None:
+    text = (
+        HEADER
+        + """g (int32[4] x) => (int32[4] y) <int32 three = {3}, int32 zero = {0}, int32 six = {6}>
+        { a = Add (x, three) c = Clip (a, zero, six) m = Mul (x, c) y = Div (m, six) }"""
+    )
+    assert [node.op_type for node in apply("fuse-hard-swish", text).graph] == ["Add", "Clip", "Mul", "Div"]

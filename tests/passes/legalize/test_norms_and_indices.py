@@ -128,3 +128,12 @@ def test_a_reduction_over_no_axes_still_squares() -> None:
     node = helper.make_node("ReduceSumSquare", ["x"], ["y"], noop_with_empty_axes=1)
     found = written_out("decompose-rare-reductions/reduce-nothing", node, {"x": x}, opset=18)["y"]
     np.testing.assert_array_equal(found, x * x)
+
+
+def test_categories_that_are_named_twice_are_left_to_the_runtime() -> None:
+    node = helper.make_node("OneHotEncoder", ["x"], ["y"], domain="ai.onnx.ml", cats_int64s=[0, 1, 1], zeros=1)
+    proto = one_node(node, {"x": np.array([1, 0])}, {}, 17, {"y": TensorProto.FLOAT})
+    proto.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    model = load(proto)
+    infer_shapes(model)
+    assert not apply_rules(model, [RULES["decompose-features/one-hot-features"]]).rewrites
