@@ -72,6 +72,12 @@ def infer_shapes(model: ir.Model) -> int:
     return learnt
 
 
+def ensure_shapes(model: ir.Model) -> None:
+    """Infer once where nothing has been inferred yet; what changed since is for `infer_shapes`."""
+    if _RUNS not in model.meta:
+        infer_shapes(model)
+
+
 def _is_news(node: ir.Node) -> bool:
     """Whether anything about the inputs of a node is not as it was at the last inference."""
     before, now = node.meta.data.get(_SEEN), _known_of_inputs(node)

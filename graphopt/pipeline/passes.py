@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import onnx_ir as ir
 
 from graphopt.errors import PassError
+from graphopt.ir.infer import ensure_shapes
 from graphopt.options import NoOptions, changed, validated, written
 from graphopt.rewrite import Fidelity, NearMiss, Rewrite, Rule, apply_rules
 from graphopt.rewrite.rule import FIDELITIES
@@ -146,7 +147,11 @@ class RewritePass(Pass):
         return frozenset((rule.roots[0].domain, one) for rule in self.rules for one in rule.roots[0].types)
 
     def run(self, model: ir.Model, context: Context) -> PassResult:
-        """Apply the rules; see `Pass.run`."""
+        """Apply the rules; see `Pass.run`.
+
+        Most guards ask for shapes, so they are inferred where no pass before has done so.
+        """
+        ensure_shapes(model)
         outcome = apply_rules(model, self.rules, made_by=self.name, explain=context.explain)
         detail = ", ".join(f"{name} {count}" for name, count in sorted(outcome.counts.items()))
         return PassResult(len(outcome.rewrites), detail, log=tuple(outcome.rewrites), misses=tuple(outcome.misses))

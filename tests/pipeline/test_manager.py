@@ -12,7 +12,7 @@ import pytest
 
 from graphopt.errors import RecipeError
 from graphopt.ir import load, to_bytes
-from graphopt.pipeline import Context, Pass, PassManager, PassResult, PipelineResult, Step, manager
+from graphopt.pipeline import Context, Pass, PassManager, PassResult, PipelineResult, Step, make_pass, manager
 from graphopt.rewrite import Fidelity
 from graphopt.verify import generate
 
@@ -277,3 +277,18 @@ def test_a_users_mistake_that_only_a_pass_can_see_ends_the_run(original: Origina
 
     with pytest.raises(RecipeError, match="leaves no channels"):
         run(original, made("prune", change))
+
+
+def test_a_pass_that_runs_alone_knows_the_shapes_that_its_rules_ask_for() -> None:
+    source = """<ir_version: 8, opset_import: ["": 17]>
+        g (float[2, 3, 4] x) => (float[2, 3, 4] y) <int64[1] last = {-1}> {
+            m = ReduceMax <axes = [-1], keepdims = 1> (x)
+            d = Sub (x, m)
+            e = Exp (d)
+            s = ReduceSum <keepdims = 1> (e, last)
+            y = Div (e, s)
+        }"""
+    fuse, entry = make_pass("fuse-softmax", {})
+    alone = PassManager([Step(fuse, entry.source)], samples=list)
+    found = alone.run(lambda: load(onnx.parser.parse_model(source)), Context())
+    assert [node.op_type for node in found.model.graph] == ["Softmax"]
